@@ -48,7 +48,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 3)]
     pub(crate) runs: usize,
 
-    /// Lone commits timed per program (a third as many for Litestream).
+    /// Lone commits timed per program (half as many for Litestream).
     #[arg(long, default_value_t = 40)]
     pub(crate) commits: usize,
 

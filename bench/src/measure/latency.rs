@@ -14,9 +14,14 @@ use crate::table::{Reach, Row, Series};
 pub(super) fn run(ground: &Ground) -> Result<Vec<Row>> {
     let (mut p50, mut p99, mut longest) = (Series::default(), Series::default(), Series::default());
     for program in ground.programs() {
-        let third = program.who == Who::Litestream;
-        let commits = if third { ground.commits.div_ceil(3) } else { ground.commits };
-        let samples = lone_commits(ground, program, commits)?;
+        // Several starts: where timers take part, their phase against each other is drawn at each.
+        let half = if program.who == Who::Litestream { 2 } else { 1 };
+        let commits = ground.commits.div_ceil(ground.runs * half);
+        let mut samples = Samples::default();
+        for _ in 0..ground.runs {
+            lone_commits(ground, program, commits, &mut samples)?;
+        }
+        eprintln!("  {:?}: {samples} ms", program.who);
         for (series, share) in [(&mut p50, 0.5), (&mut p99, 0.99), (&mut longest, 1.0)] {
             series.push(program.who, samples.quantile(share).context("no samples")?);
         }
@@ -29,7 +34,12 @@ pub(super) fn run(ground: &Ground) -> Result<Vec<Row>> {
     ])
 }
 
-fn lone_commits(ground: &Ground, program: &Program, commits: usize) -> Result<Samples> {
+fn lone_commits(
+    ground: &Ground,
+    program: &Program,
+    commits: usize,
+    samples: &mut Samples,
+) -> Result<()> {
     let place = ground.place()?;
     let (database, replica) = (place.database(), place.replica());
     let application = database::create_small(&database)?;
@@ -37,7 +47,6 @@ fn lone_commits(ground: &Ground, program: &Program, commits: usize) -> Result<Sa
     replica.await_snapshot(&replicator, PATIENCE)?;
     let appeared = replica.watch()?;
     let mut carriers = Vec::new();
-    let mut samples = Samples::default();
     for _ in 0..commits {
         std::thread::sleep(Duration::from_millis(1200) + random_part_of(800));
         appeared.try_iter().for_each(drop);
@@ -59,7 +68,7 @@ fn lone_commits(ground: &Ground, program: &Program, commits: usize) -> Result<Sa
         std::fs::remove_file(&restored)?;
     }
     replicator.stop()?;
-    Ok(samples)
+    Ok(())
 }
 
 /// A part of `millis` that has nothing to do with the phase of anybody's timer.

@@ -29,8 +29,8 @@ pub(super) fn run(ground: &Ground) -> Result<Vec<Row>> {
         for who in ground.contestants(run) {
             figures.one(ground, who, &sources, run == 0)?;
         }
-        figures.crosswise(ground, &sources)?;
     }
+    figures.crosswise(ground, &sources)?;
     Ok(figures.rows())
 }
 
@@ -72,6 +72,7 @@ impl Figures {
         for (program, source) in [first, second].into_iter().zip(sources.iter().rev()) {
             let place = ground.place()?;
             let end = program.restore(source.replica().path(), &place.restored(), None)?;
+            database::assert_same(&source.database(), &place.restored())?;
             self.crosswise.push(program.who, end.wall.as_secs_f64());
         }
         Ok(())

@@ -31,7 +31,6 @@ struct Figures {
 pub(super) fn run(ground: &Ground) -> Result<Vec<Row>> {
     let mut figures = Figures::default();
     for run in 0..ground.runs {
-        // The bare rate of the same round is what the replicated rates are divided by.
         figures.round(ground, run)?;
     }
     Ok(figures.rows())
@@ -42,6 +41,7 @@ impl Figures {
         for who in ground.contestants(run) {
             self.one(ground, who)?;
         }
+        // A replicated rate is judged by the bare rate of its own round.
         let bare = self.rate.of(Who::Machine).last().context("bare rate")?;
         for program in ground.programs() {
             let rate = self.rate.of(program.who).last().context("replicated rate")?;
