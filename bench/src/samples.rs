@@ -38,7 +38,7 @@ impl FromIterator<f64> for Samples {
     }
 }
 
-/// `median (min..max)`, or the lone value, or a dash.
+/// `median (min..max)`, or the only value, or a dash.
 impl Display for Samples {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Some(median), Some(min), Some(max)) =
@@ -46,7 +46,7 @@ impl Display for Samples {
         else {
             return write!(f, "-");
         };
-        if self.0.len() == 1 {
+        if min == max {
             return write!(f, "{}", Figure(median));
         }
         write!(f, "{} ({}..{})", Figure(median), Figure(min), Figure(max))
