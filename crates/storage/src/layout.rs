@@ -25,5 +25,5 @@ pub fn key(level: Level, txids: TxidRange) -> String {
 /// The level that a directory name stands for.
 #[must_use]
 pub fn parse_level(name: &str) -> Option<Level> {
-    Level::all().into_iter().find(|level| level.to_string() == name)
+    name.parse().ok()
 }

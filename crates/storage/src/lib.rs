@@ -11,6 +11,7 @@ pub mod layout;
 mod object;
 mod owner;
 mod storage;
+mod temp;
 pub mod url;
 
 pub use error::{Error, Result};
@@ -18,4 +19,5 @@ pub use file::FileStorage;
 pub use object::Object;
 pub use owner::Ownership;
 pub use storage::{Storage, Upload};
+pub use temp::TempFile;
 pub use url::{Url, open};

@@ -104,7 +104,7 @@ fn missing_objects_are_not_found(storage: &dyn Storage) {
 }
 
 fn lists_are_ordered_and_seek(storage: &dyn Storage) {
-    let level = Level::all().into_iter().nth(1).expect("level 1");
+    let level = Level::all().nth(1).expect("level 1");
     for (min, max) in [(300, 300), (1, 16), (17, 40), (17, 30), (0xa_0000, 0xa_0001)] {
         put(storage, level, range(min, max), b"x");
     }
