@@ -110,7 +110,7 @@ impl Apply<'_> {
                     Err(panic) => std::panic::resume_unwind(panic),
                 }
             }
-            shared.into_result(sum)
+            shared.result(sum)
         })?;
         match claims.first_missing() {
             Some(first) => Err(Failure::of(self.missing_page(newest, first))),

@@ -106,7 +106,7 @@ impl<'a> Shared<'a> {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn into_result<T>(&self, result: T) -> Result<T, Failure> {
+    pub(super) fn result<T>(&self, result: T) -> Result<T, Failure> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         failure.map_or(Ok(result), Err)
     }
