@@ -2,7 +2,7 @@
 
 use std::process::{ExitCode, ExitStatus};
 
-use engine::restore;
+use engine::restore::{self, ErrorKind};
 use std::os::unix::process::ExitStatusExt;
 
 /// Why the program ends.
@@ -57,6 +57,18 @@ impl Exit {
             Some(0) => Exit::Done,
             Some(code) => Exit::Child(code),
             None => Exit::Failed,
+        }
+    }
+
+    /// The code for a restore that failed.
+    pub fn of_restore(error: &restore::Error) -> Exit {
+        match error.kind() {
+            ErrorKind::NoBackup => Exit::NoBackup,
+            ErrorKind::Denied => Exit::Denied,
+            ErrorKind::Unreachable => Exit::Unreachable,
+            ErrorKind::NotRestorable => Exit::Unrestorable,
+            ErrorKind::Refused if matches!(error, restore::Error::InUse { .. }) => Exit::Conflict,
+            ErrorKind::Refused | ErrorKind::Cancelled | ErrorKind::Other => Exit::Failed,
         }
     }
 

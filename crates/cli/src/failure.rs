@@ -1,6 +1,7 @@
 //! What the user is told when something went wrong: what happened, and what to do next.
 
 use crate::exit::Exit;
+use engine::restore;
 use std::fmt;
 
 /// The result of a command's step.
@@ -69,5 +70,44 @@ impl From<storage::Error> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
         Failure::new(Exit::Failed, error)
+    }
+}
+
+impl From<engine::Error> for Failure {
+    fn from(error: engine::Error) -> Failure {
+        match error {
+            engine::Error::Storage(error) => error.into(),
+            other => Failure::new(Exit::Failed, other),
+        }
+    }
+}
+
+impl From<restore::Error> for Failure {
+    fn from(error: restore::Error) -> Failure {
+        use restore::{Error, ErrorKind, PlanError};
+        let error = match error {
+            Error::Storage(error) => return error.into(),
+            other => other,
+        };
+        let hint = match &error {
+            Error::NoBackup { .. } => {
+                "is it the right place? to go on without a backup: -if-replica-exists"
+            }
+            Error::UnknownFormat { .. } => "backups of Litestream 0.3 cannot be restored yet",
+            Error::NotRestorable { reason, .. } => match reason {
+                PlanError::TooNew { .. } | PlanError::BeforeFirst { .. } => {
+                    "brooklet ltx -level all lists what there is"
+                }
+                _ => "restore one of those with -txid; brooklet ltx -level all lists all files",
+            },
+            _ if error.kind() == ErrorKind::NotRestorable => {
+                "restore an older state with -txid or -timestamp; brooklet ltx -level all lists \
+                 the files"
+            }
+            Error::InUse { .. } => "an application may not have its database replaced under it",
+            _ => "",
+        };
+        let failure = Failure::new(Exit::of_restore(&error), error);
+        if hint.is_empty() { failure } else { failure.hint(hint) }
     }
 }

@@ -1,4 +1,8 @@
 //! The command line of brooklet.
+// In a binary, `pub` reaches no further than `pub(crate)`, and reads better.
+#![allow(unreachable_pub)]
+// The doc comments of arguments are what `help` prints.
+#![allow(clippy::doc_markdown)]
 
 mod args;
 mod argv;
@@ -13,6 +17,7 @@ mod logging;
 mod output;
 mod places;
 mod signals;
+mod source;
 mod supervise;
 mod when;
 

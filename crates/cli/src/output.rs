@@ -35,6 +35,12 @@ fn write(text: &str) -> Result<()> {
     }
 }
 
+/// A moment as RFC 3339 in UTC.
+pub fn moment(moment: ltx::Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(moment.as_millis())
+        .map_or_else(|_| format!("{} ms", moment.as_millis()), |moment| moment.to_string())
+}
+
 /// A number of bytes for people.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
@@ -55,7 +61,7 @@ pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

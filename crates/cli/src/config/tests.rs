@@ -86,7 +86,8 @@ fn unknown_keys_are_named_with_their_line() {
         "3: unknown key dbs[0].zebra | keys here: path, meta-path, replica, replicas, \
          monitor-interval, checkpoint-interval, busy-timeout, min-checkpoint-page-count"
     );
-    assert!(fault("logging:\n  levle: info\n").starts_with("2: unknown key logging.levle | did"));
+    let text = "dbs: [{path: /a, replica: {path: /b}}]\nlogging:\n  levle: info\n";
+    assert!(fault(text).starts_with("3: unknown key logging.levle | did"));
 }
 
 #[test]
