@@ -149,8 +149,7 @@ impl Demo {
         }
         remove(fs::remove_dir_all(state))?;
 
-        let safe =
-            commits.partition_point(|it| covered.is_some_and(|covered| it.at <= covered));
+        let safe = commits.partition_point(|it| covered.is_some_and(|covered| it.at <= covered));
         self.screen.say(&format!(
             "\n2. Disaster: the machine dies in the middle of a sale, and its disk with it.\n   \
              Lost: the database of {}, its WAL, our own state. Left: the replica.\n   The shop \
