@@ -11,8 +11,8 @@ use crate::{
     Crc64, Error, Header, PageSize, Pgno, Result, RollingSum, Trailer, lz4_frame, page_sum,
 };
 
-/// The size of the buffer in front of the reader.
-const BUFFER: usize = 64 << 10;
+/// The size of the buffer in front of the reader, in bytes. A merge has many of them.
+const BUFFER: usize = 16 << 10;
 
 /// Reads one file from start to end and checks all that can be checked.
 ///

@@ -115,3 +115,13 @@ proptest! {
         prop_assert_eq!((contents.header, contents.pages), (header, pages));
     }
 }
+
+#[test]
+fn runs_and_readers_move_between_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<FrameRun>();
+    is_send::<Encoder<Vec<u8>>>();
+    is_send::<ltx::Decoder<&[u8]>>();
+    is_send::<ltx::FramesSum>();
+    is_send::<ltx::Index>();
+}
