@@ -37,6 +37,8 @@ pub enum Command {
     Demo(demo::Args),
     #[command(hide = true)]
     DemoApp(demo::AppArgs),
+    #[command(hide = true)]
+    DemoReplicate(demo::ReplicateArgs),
 }
 
 /// Which configuration file to read.
@@ -71,8 +73,7 @@ impl Args {
     pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Option<Args>> {
         let mut program = Args::command();
         let args = argv::normalise(args, &mut program)?;
-        let parsed =
-            program.try_get_matches_from(args).and_then(|it| Args::from_arg_matches(&it));
+        let parsed = program.try_get_matches_from(args).and_then(|it| Args::from_arg_matches(&it));
         match parsed {
             Ok(args) => Ok(Some(args)),
             Err(error) if error.kind() == ErrorKind::DisplayHelp => {
