@@ -107,7 +107,10 @@ impl Demo {
             shop: application::start(&self.database)?,
             replication: replicator::start(&self.database, &self.replica)?,
         };
-        self.screen.say("1. The shop sells, and every commit is carried to the replica:");
+        self.screen.say(
+            "1. The shop sells, and every commit is carried to the replica: a lone one at once, \
+             those of\n   a busy time together, once a second (sync-interval):",
+        );
         self.watch(&mut processes, time)?;
         let loss = self.lose(processes)?;
         self.restore(&loss)?;
