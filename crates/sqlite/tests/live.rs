@@ -19,7 +19,7 @@ impl Fixture {
         application
             .execute_batch(&format!(
                 "PRAGMA page_size = {page_size}; PRAGMA journal_mode = wal;
-                 PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB);"
+                 PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = off; CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB);"
             ))
             .unwrap();
         Fixture { directory, application }
