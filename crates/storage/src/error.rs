@@ -1,0 +1,95 @@
+//! What can go wrong with storage, by meaning.
+
+use std::io;
+
+/// The result of a storage call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong with storage. Each case names the object it happened to.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The object is not there.
+    #[error("{object}: no such object")]
+    NotFound {
+        /// The object's full name.
+        object: String,
+    },
+    /// We may not do this: permissions, or credentials refused.
+    #[error("{object}: access denied: {reason}")]
+    Denied {
+        /// The object's full name.
+        object: String,
+        /// What the system or the server said.
+        reason: String,
+    },
+    /// The storage did not answer, or is not mounted; a later attempt may succeed.
+    #[error("{object}: storage is unreachable: {reason}")]
+    Unreachable {
+        /// The object's full name.
+        object: String,
+        /// What the system or the server said.
+        reason: String,
+    },
+    /// The object ends before the bytes that were asked for.
+    #[error("{object}: too short: {wanted} bytes at offset {offset} are not there")]
+    Short {
+        /// The object's full name.
+        object: String,
+        /// Where the read began.
+        offset: u64,
+        /// How many bytes were wanted from there.
+        wanted: u64,
+    },
+    /// Another process is writing this very object now.
+    #[error("{object}: another process is writing this object")]
+    Busy {
+        /// The object's full name.
+        object: String,
+    },
+    /// No backend understands this URL.
+    #[error("{url}: {reason}")]
+    Unsupported {
+        /// The URL, without secrets.
+        url: String,
+        /// What about it is not understood.
+        reason: String,
+    },
+    /// Anything else that the system reports.
+    #[error("{object}: {source}")]
+    Io {
+        /// The object's full name.
+        object: String,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Gives an I/O error of the operating system its meaning.
+    #[must_use]
+    pub fn from_io(object: impl Into<String>, source: io::Error) -> Error {
+        use io::ErrorKind as Kind;
+        let object = object.into();
+        match source.kind() {
+            Kind::NotFound => Error::NotFound { object },
+            Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
+                Error::Denied { object, reason: source.to_string() }
+            }
+            Kind::StaleNetworkFileHandle
+            | Kind::TimedOut
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::NotConnected
+            | Kind::ConnectionRefused
+            | Kind::ConnectionReset => Error::Unreachable { object, reason: source.to_string() },
+            _ => Error::Io { object, source },
+        }
+    }
+
+    /// Whether the object is simply not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Error::NotFound { .. })
+    }
+}

@@ -1,0 +1,160 @@
+//! Files below a local directory: a second disk, or a mounted share.
+//!
+//! `<root>/ltx/<level>/<min>-<max>.ltx`. The modification time of a file is its creation time in
+//! whole milliseconds.
+
+mod directory;
+mod upload;
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use ltx::{Level, Timestamp, Txid, TxidRange};
+
+use crate::owner::Model;
+use crate::{Error, Object, Result, Storage, Upload, layout};
+
+/// A replica in a local directory. Nothing is created before the first object is written.
+#[derive(Debug, Clone)]
+pub struct FileStorage {
+    root: PathBuf,
+    model: Model,
+}
+
+impl FileStorage {
+    /// The replica below `root`. New files are private to the user who runs us.
+    pub fn new(root: impl Into<PathBuf>) -> FileStorage {
+        FileStorage { root: root.into(), model: Model::default() }
+    }
+
+    /// Gives new files the owner and mode of the database, and new directories those of the
+    /// directory that holds it.
+    #[must_use]
+    pub fn with_owner_of(self, database: &Path) -> FileStorage {
+        FileStorage { model: Model::database(database), ..self }
+    }
+
+    /// Where an object lies.
+    #[must_use]
+    pub fn path(&self, level: Level, txids: TxidRange) -> PathBuf {
+        self.root.join(layout::key(level, txids))
+    }
+
+    fn start(
+        &self,
+        level: Level,
+        txids: TxidRange,
+        created: Timestamp,
+    ) -> Result<upload::FileUpload> {
+        self.prepare(level)?;
+        let object = Object { level, txids, size: 0, created };
+        upload::FileUpload::start(self.path(level, txids), object, self.model.file())
+    }
+
+    /// Creates the directory of a level, if it is missing.
+    pub fn prepare(&self, level: Level) -> Result<()> {
+        let directory = self.root.join(layout::level_directory(level));
+        directory::create_durably(&directory, self.model.directory())
+    }
+
+    /// Gives a file of ours the owner and mode that its objects have.
+    pub fn give(&self, file: &File) -> io::Result<()> {
+        self.model.file().map_or(Ok(()), |owner| owner.apply(file))
+    }
+
+    fn open_file(&self, level: Level, txids: TxidRange) -> Result<(File, String)> {
+        let path = self.path(level, txids);
+        let object = path.display().to_string();
+        match File::open(&path) {
+            Ok(file) => Ok((file, object)),
+            Err(error) => Err(Error::from_io(object, error)),
+        }
+    }
+}
+
+impl Storage for FileStorage {
+    fn url(&self) -> String {
+        format!("file://{}", self.root.display())
+    }
+
+    fn list(&self, level: Level, from: Txid) -> Result<Vec<Object>> {
+        let directory = self.root.join(layout::level_directory(level));
+        let mut objects = Vec::new();
+        for entry in directory::entries(&directory)? {
+            let Some(txids) = entry.name.to_str().and_then(TxidRange::parse_file_name) else {
+                continue;
+            };
+            if txids.min < from {
+                continue;
+            }
+            if let Some(metadata) = entry.metadata()? {
+                let created = metadata
+                    .modified()
+                    .map_err(|error| Error::from_io(entry.path.display().to_string(), error))?;
+                let created = Timestamp::from_system_time(created);
+                objects.push(Object { level, txids, size: metadata.len(), created });
+            }
+        }
+        objects.sort_unstable_by_key(|object| object.txids);
+        Ok(objects)
+    }
+
+    fn read_at(&self, level: Level, txids: TxidRange, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let (file, object) = self.open_file(level, txids)?;
+        file.read_exact_at(buf, offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Error::Short { object, offset, wanted: buf.len() as u64 }
+            }
+            _ => Error::from_io(object, error),
+        })
+    }
+
+    fn open(&self, level: Level, txids: TxidRange, offset: u64) -> Result<Box<dyn Read + Send>> {
+        let (mut file, object) = self.open_file(level, txids)?;
+        file.seek(SeekFrom::Start(offset)).map_err(|error| Error::from_io(object, error))?;
+        Ok(Box::new(file))
+    }
+
+    fn create(
+        &self,
+        level: Level,
+        txids: TxidRange,
+        created: Timestamp,
+    ) -> Result<Box<dyn Upload>> {
+        Ok(Box::new(self.start(level, txids, created)?))
+    }
+
+    /// The kernel copies, without a detour through this process.
+    fn put_file(
+        &self,
+        level: Level,
+        txids: TxidRange,
+        created: Timestamp,
+        source: &Path,
+    ) -> Result<Object> {
+        let name = || source.display().to_string();
+        let mut file = File::open(source).map_err(|error| Error::from_io(name(), error))?;
+        let upload = self.start(level, txids, created)?;
+        io::copy(&mut file, &mut upload.file()).map_err(|error| Error::from_io(name(), error))?;
+        Box::new(upload).commit()
+    }
+
+    fn delete(&self, objects: &[(Level, TxidRange)]) -> Result<()> {
+        for &(level, txids) in objects {
+            let path = self.path(level, txids);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::from_io(path.display().to_string(), error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn unknown(&self) -> Result<Vec<String>> {
+        directory::unknown(&self.root)
+    }
+}

@@ -1,0 +1,26 @@
+//! One stored LTX file, as a listing shows it.
+
+use std::fmt;
+
+use ltx::{Level, Timestamp, TxidRange};
+
+use crate::layout;
+
+/// One stored LTX file, as a listing shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Object {
+    /// Its compaction level.
+    pub level: Level,
+    /// The transactions that it holds.
+    pub txids: TxidRange,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When its last transaction was captured, as far as the backend can tell.
+    pub created: Timestamp,
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&layout::key(self.level, self.txids))
+    }
+}
