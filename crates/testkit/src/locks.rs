@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The lock bytes of the WAL-index that stand for READ0..READ4 (SQLite: walformat).
+/// The lock bytes of the WAL-index that stand for `READ0` to `READ4` (SQLite: walformat).
 const READ_MARKS: std::ops::RangeInclusive<u64> = 123..=127;
 
 /// The kernel hands out the list in one piece up to a page of text; beyond that it is no snapshot.

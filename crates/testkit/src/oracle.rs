@@ -13,7 +13,7 @@ use crate::workload::{Workload, last};
 /// How a database differs from every state that was ever committed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Mismatch {
-    /// SQLite cannot read it, or it is not a database of the workload.
+    /// `SQLite` cannot read it, or it is not a database of the workload.
     Unreadable(String),
     /// The first lines of `PRAGMA integrity_check`.
     Integrity(String),

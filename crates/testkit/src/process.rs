@@ -21,7 +21,7 @@ pub struct Report {
     pub committed: u64,
     /// How many it has committed.
     pub commits: u64,
-    /// How often SQLite said that something is locked.
+    /// How often `SQLite` said that something is locked.
     pub busy: Vec<String>,
     /// The longest commit, in microseconds.
     pub longest_commit: u64,

@@ -51,7 +51,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer at 100 commits a second with SQLite's defaults and a patient `busy_timeout`.
+    /// A writer at 100 commits a second with the usual settings and a patient `busy_timeout`.
     pub fn new(db: &Path, workload: Workload) -> Writer {
         Writer {
             db: db.to_owned(),

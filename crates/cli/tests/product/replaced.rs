@@ -3,7 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ fn survive_swap(name: &str, swap: impl FnOnce(&Stage) -> (Connection, Workload))
 }
 
 /// Another workload's database, beside the replicated one.
-fn other_database(stage: &Stage) -> (std::path::PathBuf, Workload) {
+fn other_database(stage: &Stage) -> (PathBuf, Workload) {
     let other = Workload { seed: stage.workload.seed + 1, mix: Mix::Everything };
     let path = stage.scratch.path("other.db");
     let mut db = other.create(&path, Layout::default());
@@ -281,6 +281,7 @@ fn a_database_that_may_not_be_written_is_reported() {
     let program = stage.scratch.path("program");
     fs::copy(stage.tool.command(&[]).get_program(), &program).expect("copy the program");
     let log = stage.scratch.path("read-only.log");
+    let stderr = File::create(&log).expect("create the log");
     let mode = |file: &Path, mode| {
         fs::set_permissions(file, Permissions::from_mode(mode)).expect("set permissions");
     };
@@ -294,8 +295,8 @@ fn a_database_that_may_not_be_written_is_reported() {
         .args([&stage.db, stage.replica.path()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(File::create(&log).or_else(|_| File::create("/dev/null")).expect("a log"));
-    if rustix_is_root() {
+        .stderr(stderr);
+    if rustix::process::getuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);
     }
     let mut replicator = command.spawn().expect("start replicate");

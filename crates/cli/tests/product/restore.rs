@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use testkit::{Layout, Mix, turn};
 
@@ -91,6 +91,6 @@ fn a_damaged_replica_never_restores_to_something_else() {
     assert_eq!(stage.oracle().check_file(&output), Ok(n));
 }
 
-fn listed(folder: &Path) -> BTreeSet<std::path::PathBuf> {
+fn listed(folder: &Path) -> BTreeSet<PathBuf> {
     fs::read_dir(folder).expect("list").flatten().map(|entry| entry.path()).collect()
 }

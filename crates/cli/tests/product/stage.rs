@@ -8,8 +8,8 @@ use rusqlite::Connection;
 use testkit::oracle::{open_immutable, same_content};
 use testkit::tool::PATIENCE;
 use testkit::{
-    Layout, Mismatch, Mix, Oracle, Process, Replica, Replicator, Scratch, Tool, Workload, Writer,
-    seed, sweep, wait,
+    Layout, Mismatch, Mix, Oracle, Replica, Replicator, Scratch, Tool, Workload, Writer, seed,
+    sweep, wait,
 };
 
 pub(crate) struct Stage {
@@ -70,10 +70,6 @@ impl Stage {
 
     pub(crate) fn writer(&self) -> Writer {
         Writer::new(&self.db, self.workload)
-    }
-
-    pub(crate) fn write(&self) -> Process {
-        Process::start(self.writer())
     }
 
     pub(crate) fn oracle(&self) -> Oracle {
