@@ -43,7 +43,7 @@ impl History {
         local: &Local,
         tip: &Tip,
         after: u32,
-    ) -> Result<Txid, Error> {
+    ) -> Result<(), Error> {
         let page_size = live.page_size();
         let plan = plan(live.changes(after, tip)?, self.pages, tip.pages, page_size)?;
         let txid = self.txid.next();
@@ -79,7 +79,7 @@ impl History {
         self.timestamp = timestamp;
         self.unsynced.push(txid);
         self.apply_sums(local, update);
-        Ok(txid)
+        Ok(())
     }
 
     /// Makes everything captured durable.

@@ -146,7 +146,7 @@ fn rotate(live: &mut Live, history: &mut History, local: &Local) -> Result<(), E
     live.rotate(|live, tip| {
         match history.position.advance_pinned(&tip) {
             Advance::None => history.position = Position::at(&tip),
-            Advance::After(frame) => drop(history.capture(live, local, &tip, frame)?),
+            Advance::After(frame) => history.capture(live, local, &tip, frame)?,
             Advance::Broken(reason) => return Err(Error::Discontinuity(reason)),
         }
         history.sync(local)

@@ -188,7 +188,7 @@ impl Database {
     fn capture(&self, attached: &mut Attached, tip: &Tip, after: u32) -> Result<(), Error> {
         let Attached { live, history, .. } = attached;
         match history.capture(live, &self.local, tip, after) {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(error) => {
                 let reason = discontinuity(error)?;
                 self.rebase(attached, &reason)
@@ -412,7 +412,7 @@ impl Database {
         let broken = match advance {
             Advance::None => None,
             Advance::After(frame) => match history.capture(live, &self.local, &tip, frame) {
-                Ok(_) => None,
+                Ok(()) => None,
                 Err(error) => Some(discontinuity(error)?),
             },
             Advance::Broken(reason) => Some(reason),
@@ -431,9 +431,7 @@ impl Database {
         let pinned = live.pin_exactly()?;
         match history.position.advance_pinned(&pinned.tip) {
             Advance::None => {}
-            Advance::After(frame) => {
-                drop(history.capture(live, &self.local, &pinned.tip, frame)?)
-            }
+            Advance::After(frame) => history.capture(live, &self.local, &pinned.tip, frame)?,
             Advance::Broken(reason) => return Err(Error::Discontinuity(reason)),
         }
         let view = live.view(&pinned)?;

@@ -131,7 +131,7 @@ impl Live {
     /// Where the WAL ends now.
     pub fn tip(&self) -> Result<Tip> {
         let (tip, page_size) = self.index.tip()?;
-        if page_size != self.page_size {
+        if page_size.is_some_and(|page_size| page_size != self.page_size) {
             return Err(self.discontinuity(format!("page size changed to {page_size:?}")));
         }
         Ok(tip)

@@ -52,8 +52,8 @@ impl WalIndex {
         Ok(WalIndex { path: path.to_path_buf(), file })
     }
 
-    /// The current tip and the page size.
-    pub fn tip(&self) -> Result<(Tip, PageSize)> {
+    /// The current tip, and the page size, which is not known before the first frame.
+    pub fn tip(&self) -> Result<(Tip, Option<PageSize>)> {
         for tears in 0..MAX_TEARS {
             let mut copies = [0u8; 2 * HEADER];
             self.read(0, &mut copies)?;
@@ -137,7 +137,7 @@ fn locate(frame: u32) -> (u64, u32) {
 }
 
 /// Parses the two header copies; `None` while a writer is between them.
-pub fn parse(copies: &[u8; 2 * HEADER]) -> Option<(Tip, PageSize)> {
+pub fn parse(copies: &[u8; 2 * HEADER]) -> Option<(Tip, Option<PageSize>)> {
     let (first, second) = copies.split_at(HEADER);
     if first != second {
         return None;
@@ -149,7 +149,7 @@ pub fn parse(copies: &[u8; 2 * HEADER]) -> Option<(Tip, PageSize)> {
         return None;
     }
     let stored_size = u32::from(u16::from_ne_bytes([first[14], first[15]]));
-    let page_size = PageSize::new((stored_size & 0xfe00) + ((stored_size & 1) << 16))?;
+    let page_size = PageSize::new((stored_size & 0xfe00) + ((stored_size & 1) << 16));
     let be =
         |at: usize| u32::from_be_bytes([first[at], first[at + 1], first[at + 2], first[at + 3]]);
     let tip = Tip {
@@ -159,7 +159,7 @@ pub fn parse(copies: &[u8; 2 * HEADER]) -> Option<(Tip, PageSize)> {
         pages: word(20),
         change: word(8),
     };
-    Some((tip, page_size))
+    (page_size.is_some() || tip.frame == 0).then_some((tip, page_size))
 }
 
 fn checksum(bytes: &[u8]) -> (u32, u32) {
