@@ -76,10 +76,14 @@ impl Stage {
         Oracle::new(self.workload)
     }
 
-    /// Every TXID restores to a committed state, the last one to transaction `n`.
+    /// Every TXID restores to a committed state, the last one to transaction `n`; and the source
+    /// has come to no harm.
     pub(crate) fn expect_all_right(&self, n: u64) {
         let mut oracle = self.oracle();
         oracle.committed(n);
+        let source = Connection::open(&self.db).expect("open the source");
+        assert_eq!(oracle.check(&source), Ok(n), "the source itself");
+        drop(source);
         let found = sweep(&self.tool, &self.replica, &mut oracle);
         println!("{} TXIDs swept, {n} transactions", found.txids);
         found.expect_all_right(n);
