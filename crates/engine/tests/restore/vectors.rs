@@ -3,11 +3,11 @@
 use engine::restore::{self, IntegrityCheck, PlanError, Request, Target};
 use ltx::Timestamp;
 
-use crate::support::{Vectors, sha256, txid};
+use crate::support::{Vectors, scratch, sha256, txid};
 
 /// Restores a state and returns the file's hash.
 fn restored(vectors: &Vectors, request: impl Fn(&mut Request)) -> Result<String, restore::Error> {
-    let directory = tempfile::tempdir().expect("temporary directory");
+    let directory = scratch();
     let output = directory.path().join("restored.db");
     let mut wanted = Request::new(vectors.storage(), &output);
     wanted.integrity = IntegrityCheck::Full;
