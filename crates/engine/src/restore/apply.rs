@@ -102,9 +102,7 @@ impl Apply<'_> {
             let (written, ticks) = Written::new();
             let written = Arc::new(written);
             let shared = &shared;
-            if std::env::var_os("NOFLUSH").is_none() {
-                scope.spawn(move || flush::run(shared, &ticks));
-            }
+            scope.spawn(move || flush::run(shared, &ticks));
             let workers: Vec<_> = (0..threads)
                 .map(|_| {
                     let (queue, written) = (queue.clone(), Arc::clone(&written));

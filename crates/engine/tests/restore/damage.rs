@@ -136,6 +136,13 @@ fn nothing_there_is_not_the_same_as_nothing_readable() {
     assert_eq!(kind(directory.path()), ErrorKind::NotRestorable);
     fs::write(directory.path().join("file"), b"").expect("file");
     assert_eq!(kind(&directory.path().join("file")), ErrorKind::Other);
+
+    // An empty replica has the last word, whatever lies at the output.
+    let output = directory.path().join("shop.db");
+    fs::write(directory.path().join("shop.db-wal"), b"leftover").expect("sidecar");
+    let storage = Arc::new(storage::FileStorage::new(directory.path().join("missing")));
+    let error = restore::run(&Request::new(storage, output), &()).expect_err("no backup");
+    assert_eq!(error.kind(), ErrorKind::NoBackup);
 }
 
 /// A storage that fails as told.

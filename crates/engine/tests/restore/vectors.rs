@@ -100,6 +100,32 @@ fn a_moment_means_the_last_state_at_or_before_it() {
 }
 
 #[test]
+fn a_copied_replica_that_lost_its_times_still_knows_them() {
+    let vectors = Vectors::open("ps4096");
+    let mut objects = restore::list(&*vectors.storage()).expect("list");
+    let created = objects.iter().find(|object| object.txids.max == txid(4)).expect("4").created;
+    for object in &objects {
+        let file =
+            std::fs::File::options().write(true).open(vectors.path().join(object.to_string()));
+        file.expect("object").set_modified(std::time::SystemTime::now()).expect("time");
+    }
+    let moment = Target::Timestamp(created);
+    let hash = restored(&vectors, |request| request.target = moment).expect("restore");
+    assert_eq!(hash, vectors.hashes()[&4]);
+    vectors.storage().refine_times(&mut objects).expect("times");
+    assert!(objects.iter().any(|object| object.created == created));
+}
+
+#[test]
+fn every_transaction_of_the_tree_is_a_sound_database() {
+    let vectors = Vectors::open("tree");
+    for id in 1..=0x151 {
+        let sound = restored(&vectors, |request| request.target = Target::Txid(txid(id)));
+        sound.expect("restore");
+    }
+}
+
+#[test]
 fn synthetic_files_are_accepted_or_rejected_as_their_readme_says() {
     for name in Vectors::synthetic() {
         let is_accepted = name.starts_with("ok-")

@@ -1,4 +1,4 @@
-//! Keeping the disk busy while pages are still being decoded.
+//! Keeping the disk busy while pages are still being decoded, so that the last sync finds little.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,10 +7,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::work::{Failure, Shared};
 use crate::restore::Error;
 
-/// Bytes written between two syncs.
+/// Bytes of files read between two syncs.
 const EVERY: u64 = 64 << 20;
 
-/// Tells the flusher when much has been written.
+/// Counts what is done with, and tells the flusher when it is much.
 pub(super) struct Written {
     bytes: AtomicU64,
     tick: Sender<()>,
