@@ -1,6 +1,6 @@
 //! Writing a file.
 
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 
 use crate::index::{END_OF_PAGES, IndexWriter};
 use crate::sequence::Sequence;
@@ -28,9 +28,14 @@ impl<W: Write> Encoder<W> {
             return Err(Error::BadHeader("files with database checksums are not written"));
         }
         let bytes = header.encode()?;
-        let mut output =
-            Output { writer, crc: Crc64::new(), offset: 0, index: IndexWriter::default() };
-        output.write_hashed(&bytes)?;
+        let mut output = Output {
+            writer,
+            header: bytes,
+            crc: Crc64::new(),
+            offset: 0,
+            index: IndexWriter::default(),
+        };
+        output.write_header()?;
         Ok(Encoder {
             header,
             sequence: Sequence::new(&header),
@@ -66,6 +71,7 @@ impl<W: Write> Encoder<W> {
     /// Compresses and writes one page. Pages come in ascending order, without the lock page; a file
     /// that begins at the first transaction needs all of them.
     pub fn write_page(&mut self, pgno: Pgno, page: &[u8]) -> Result<()> {
+        self.pending.check(pgno, page)?;
         self.admit(pgno)?;
         self.pending.push(pgno, page)?;
         self.flush_if_full()
@@ -73,6 +79,7 @@ impl<W: Write> Encoder<W> {
 
     /// Writes a page that is compressed already: `payload` is its LZ4 block.
     pub(crate) fn write_encoded(&mut self, pgno: Pgno, payload: &[u8], page: &[u8]) -> Result<()> {
+        self.pending.check(pgno, page)?;
         self.admit(pgno)?;
         self.pending.push_encoded(pgno, payload, page)?;
         self.flush_if_full()
@@ -83,6 +90,26 @@ impl<W: Write> Encoder<W> {
         self.sequence.finish()?;
         self.flush_pending()?;
         self.output.finish()
+    }
+
+    /// Does the same with another header in place of the first one: for what is known of a file
+    /// only when its pages are written. Pages, range and size stay as they were announced.
+    pub fn finish_with(mut self, header: &Header) -> Result<(W, Trailer)>
+    where
+        W: Seek,
+    {
+        let same = |h: &Header| (h.no_checksum, h.page_size, h.commit, h.txids);
+        if same(header) != same(&self.header) {
+            return Err(Error::BadHeader("a late header may not announce another file"));
+        }
+        self.sequence.finish()?;
+        self.flush_pending()?;
+        self.output.header = header.encode()?;
+        let (mut writer, trailer) = self.output.finish()?;
+        writer.seek(SeekFrom::Start(0))?;
+        writer.write_all(&header.encode()?)?;
+        writer.flush()?;
+        Ok((writer, trailer))
     }
 
     fn admit(&mut self, pgno: Pgno) -> Result<()> {
@@ -110,6 +137,8 @@ impl<W: Write> Encoder<W> {
 #[derive(Debug)]
 struct Output<W> {
     writer: W,
+    header: [u8; Header::SIZE],
+    /// Of everything after the header.
     crc: Crc64,
     offset: u64,
     index: IndexWriter,
@@ -126,6 +155,12 @@ impl<W: Write> Output<W> {
         Ok(())
     }
 
+    fn write_header(&mut self) -> Result<()> {
+        self.writer.write_all(&self.header)?;
+        self.offset = Header::SIZE as u64;
+        Ok(())
+    }
+
     fn write_hashed(&mut self, bytes: &[u8]) -> Result<()> {
         self.writer.write_all(bytes)?;
         self.crc.update(bytes);
@@ -137,7 +172,10 @@ impl<W: Write> Output<W> {
         self.write_hashed(&END_OF_PAGES)?;
         let index = std::mem::take(&mut self.index).finish();
         self.write_hashed(&index)?;
-        let trailer = Trailer::seal(None, self.crc);
+        let mut crc = Crc64::new();
+        crc.update(&self.header);
+        crc.append(self.crc.value(), self.crc.len());
+        let trailer = Trailer::seal(None, crc);
         self.writer.write_all(&trailer.to_bytes())?;
         self.writer.flush()?;
         Ok((self.writer, trailer))

@@ -26,7 +26,7 @@ impl PageEntry {
     }
 }
 
-/// The end of a file, from the index on: enough to read any page by its range.
+/// The end of a file, after the last page frame: enough to read any page by its range.
 ///
 /// A parsed index is consistent: pages ascend and their frames fill the page block. That it is the
 /// index of *this* file is proven by [`decode_frames`](crate::decode_frames), which compares every
@@ -51,22 +51,25 @@ impl Index {
         if size == 0 || size > most {
             return Err(Error::BadIndex("impossible length"));
         }
-        Ok(size + Index::END_LEN as u64)
+        Ok(END_OF_PAGES.len() as u64 + size + Index::END_LEN as u64)
     }
 
-    /// Parses the index at the end of `tail`, the last bytes of a file of `file_len` bytes; the tail
-    /// may be longer than needed.
+    /// Parses the index at the end of `tail`, the last bytes of a file of `file_len` bytes; the
+    /// tail may be longer than needed.
     pub fn parse(tail: &[u8], file_len: u64) -> Result<Index> {
         let end = tail.last_chunk().ok_or(Error::Truncated)?;
         let len = Index::tail_len(end, file_len)?;
         let start = usize::try_from(len).ok().and_then(|len| tail.len().checked_sub(len));
         let tail = &tail[start.ok_or(Error::Truncated)?..];
         let (index, trailer) = tail.split_last_chunk().ok_or(Error::Truncated)?;
-        let pages_end = file_len - len - END_OF_PAGES.len() as u64;
+        let (end_of_pages, index) = index.split_first_chunk().ok_or(Error::Truncated)?;
+        if *end_of_pages != END_OF_PAGES {
+            return Err(Error::BadIndex("does not follow the page block"));
+        }
         let mut crc = Crc64::new();
         crc.update(index);
         Ok(Index {
-            entries: parse_entries(&index[..index.len() - SIZE_FIELD], pages_end)?,
+            entries: parse_entries(&index[..index.len() - SIZE_FIELD], file_len - len)?,
             trailer: Trailer::decode(trailer)?,
             crc,
         })

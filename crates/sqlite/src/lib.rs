@@ -1,1 +1,30 @@
+//! What brooklet knows about a live SQLite database.
+//!
+//! Everything here is synchronous and works on a database that another process is writing to:
+//! the WAL-index ([`wal_index`]), the WAL itself ([`wal`]), page reads from the database file
+//! ([`file`]), and the SQLite connections whose read transactions pin the WAL ([`live`]).
+//!
+//! One rule stands above all: closing *any* descriptor of a file drops every POSIX lock that this
+//! process holds on it. So the database file and its `-shm` are opened once per [`live::Live`] and
+//! closed only after its connections are gone.
 
+pub mod error;
+pub mod file;
+pub mod live;
+pub mod view;
+pub mod wal;
+pub mod wal_index;
+
+pub use error::Error;
+pub use file::DatabaseFile;
+pub use live::{Checkpoint, Live, LiveOptions, Pinned, Placement};
+pub use view::View;
+pub use wal::{Frame, Salts, Wal, WalChecksum};
+pub use wal_index::{Tip, WalIndex};
+
+/// The version of the SQLite library that is linked in.
+pub fn library_version() -> &'static str {
+    rusqlite::version()
+}
+
+type Result<T> = std::result::Result<T, Error>;

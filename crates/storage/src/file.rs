@@ -42,6 +42,28 @@ impl FileStorage {
         self.root.join(layout::key(level, txids))
     }
 
+    fn start(
+        &self,
+        level: Level,
+        txids: TxidRange,
+        created: Timestamp,
+    ) -> Result<upload::FileUpload> {
+        self.prepare(level)?;
+        let object = Object { level, txids, size: 0, created };
+        upload::FileUpload::start(self.path(level, txids), object, self.model.file())
+    }
+
+    /// Creates the directory of a level, if it is missing.
+    pub fn prepare(&self, level: Level) -> Result<()> {
+        let directory = self.root.join(layout::level_directory(level));
+        directory::create_durably(&directory, self.model.directory())
+    }
+
+    /// Gives a file of ours the owner and mode that its objects have.
+    pub fn give(&self, file: &File) -> io::Result<()> {
+        self.model.file().map_or(Ok(()), |owner| owner.apply(file))
+    }
+
     fn open_file(&self, level: Level, txids: TxidRange) -> Result<(File, String)> {
         let path = self.path(level, txids);
         let object = path.display().to_string();
@@ -117,13 +139,22 @@ impl Storage for FileStorage {
         txids: TxidRange,
         created: Timestamp,
     ) -> Result<Box<dyn Upload>> {
-        directory::create_durably(
-            &self.root.join(layout::level_directory(level)),
-            self.model.directory(),
-        )?;
-        let path = self.path(level, txids);
-        let object = Object { level, txids, size: 0, created };
-        Ok(Box::new(upload::FileUpload::start(path, object, self.model.file())?))
+        Ok(Box::new(self.start(level, txids, created)?))
+    }
+
+    /// The kernel copies, without a detour through this process.
+    fn put_file(
+        &self,
+        level: Level,
+        txids: TxidRange,
+        created: Timestamp,
+        source: &Path,
+    ) -> Result<Object> {
+        let name = || source.display().to_string();
+        let mut file = File::open(source).map_err(|error| Error::from_io(name(), error))?;
+        let upload = self.start(level, txids, created)?;
+        io::copy(&mut file, &mut upload.file()).map_err(|error| Error::from_io(name(), error))?;
+        Box::new(upload).commit()
     }
 
     fn delete(&self, objects: &[(Level, TxidRange)]) -> Result<()> {

@@ -1,5 +1,6 @@
 //! A file being written under a temporary name.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,11 @@ impl FileUpload {
             owner.apply(upload.temp.file()).map_err(|error| upload.error(error))?;
         }
         Ok(upload)
+    }
+
+    /// The open file.
+    pub(super) fn file(&self) -> &File {
+        self.temp.file()
     }
 
     /// The order matters: time and content are on disk before the name is, so that no crash

@@ -1,0 +1,113 @@
+//! What the user is told when something went wrong: what happened, and what to do next.
+
+use crate::exit::Exit;
+use engine::restore;
+use std::fmt;
+
+/// The result of a command's step.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// An error for the user, with the exit code it ends the program with.
+#[derive(Debug)]
+pub struct Failure {
+    /// The code to exit with.
+    pub exit: Exit,
+    /// What happened, and to which object.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a hint.
+    pub fn new(exit: Exit, message: impl fmt::Display) -> Failure {
+        Failure { exit, message: message.to_string(), hint: None }
+    }
+
+    /// A command line that we cannot follow.
+    pub fn usage(message: impl fmt::Display) -> Failure {
+        Failure::new(Exit::Usage, message)
+    }
+
+    /// Tells the user, and gives the code to exit with.
+    pub fn report(self) -> Exit {
+        eprintln!("{self}");
+        self.exit
+    }
+
+    /// The same failure with advice.
+    pub fn hint(mut self, hint: impl fmt::Display) -> Failure {
+        self.hint = Some(hint.to_string());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<storage::Error> for Failure {
+    fn from(error: storage::Error) -> Failure {
+        let hint = match &error {
+            storage::Error::Denied { .. } => Some("check who owns the place, and its mode"),
+            storage::Error::Unreachable { .. } => Some("is it mounted? then try again"),
+            storage::Error::Unsupported { .. } => {
+                Some("this version replicates to files: a path or file:///absolute/path")
+            }
+            _ => None,
+        };
+        Failure { hint: hint.map(str::to_owned), ..Failure::new(Exit::of_storage(&error), error) }
+    }
+}
+
+/// For what the system refuses without a meaning of its own, such as a closed stdout.
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
+        Failure::new(Exit::Failed, error)
+    }
+}
+
+impl From<engine::Error> for Failure {
+    fn from(error: engine::Error) -> Failure {
+        match error {
+            engine::Error::Storage(error) => error.into(),
+            other => Failure::new(Exit::Failed, other),
+        }
+    }
+}
+
+impl From<restore::Error> for Failure {
+    fn from(error: restore::Error) -> Failure {
+        use restore::{Error, ErrorKind, PlanError};
+        let error = match error {
+            Error::Storage(error) => return error.into(),
+            other => other,
+        };
+        let hint = match &error {
+            Error::NoBackup { .. } => {
+                "is it the right place? to go on without a backup: -if-replica-exists"
+            }
+            Error::UnknownFormat { .. } => "backups of Litestream 0.3 cannot be restored yet",
+            Error::NotRestorable { reason, .. } => match reason {
+                PlanError::TooNew { .. } | PlanError::BeforeFirst { .. } => {
+                    "brooklet ltx -level all lists what there is"
+                }
+                _ => "restore one of those with -txid; brooklet ltx -level all lists all files",
+            },
+            _ if error.kind() == ErrorKind::NotRestorable => {
+                "restore an older state with -txid or -timestamp; brooklet ltx -level all lists \
+                 the files"
+            }
+            Error::InUse { .. } => "an application may not have its database replaced under it",
+            _ => "",
+        };
+        let failure = Failure::new(Exit::of_restore(&error), error);
+        if hint.is_empty() { failure } else { failure.hint(hint) }
+    }
+}

@@ -1,0 +1,234 @@
+//! Logs: one line each, with the same keys as Litestream's (`time level msg`, then fields).
+
+use std::fmt::{self, Write};
+use std::io::IsTerminal;
+use std::str::FromStr;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+
+/// How important a line must be to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Everything.
+    Trace,
+    /// What helps to find a fault.
+    Debug,
+    /// What changes.
+    Info,
+    /// What somebody should look at.
+    Warn,
+    /// What failed.
+    Error,
+}
+
+impl FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Level, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "trace" => Ok(Level::Trace),
+            "debug" => Ok(Level::Debug),
+            "info" => Ok(Level::Info),
+            "warn" | "warning" => Ok(Level::Warn),
+            "error" => Ok(Level::Error),
+            _ => Err(format!("{text:?} is not a level")),
+        }
+    }
+}
+
+/// How a line is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// `key=value` pairs.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Where lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The default.
+    Stderr,
+    /// With `stderr: false` in the configuration.
+    Stdout,
+}
+
+/// The level that the environment asks for: a name that is none of ours is another program's.
+pub fn level_from_environment() -> Option<Level> {
+    let variable = |name| std::env::var(name).ok()?.parse().ok();
+    variable("LITESTREAM_LOG_LEVEL").or_else(|| variable("LOG_LEVEL"))
+}
+
+/// Begins to log. Only the first call counts.
+pub fn start(level: Level, format: Format, target: Target) {
+    let filter = Targets::new().with_default(match level {
+        Level::Trace => LevelFilter::TRACE,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Info => LevelFilter::INFO,
+        Level::Warn => LevelFilter::WARN,
+        Level::Error => LevelFilter::ERROR,
+    });
+    let layer = tracing_subscriber::fmt::layer().event_format(Line { format });
+    let registry = tracing_subscriber::registry().with(filter);
+    let _ = match target {
+        Target::Stderr => {
+            let layer = layer.with_ansi(std::io::stderr().is_terminal());
+            tracing::subscriber::set_global_default(
+                registry.with(layer.with_writer(std::io::stderr)),
+            )
+        }
+        Target::Stdout => {
+            let layer = layer.with_ansi(std::io::stdout().is_terminal());
+            tracing::subscriber::set_global_default(
+                registry.with(layer.with_writer(std::io::stdout)),
+            )
+        }
+    };
+}
+
+/// Formats one event.
+#[derive(Debug)]
+struct Line {
+    format: Format,
+}
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let level = event.metadata().level();
+        let level = if *level == tracing::Level::WARN { "WARN" } else { level.as_str() };
+        let line = match self.format {
+            Format::Text => text(&now(), level, &fields),
+            Format::Json => json(&now(), level, &fields),
+        };
+        writeln!(writer, "{line}")
+    }
+}
+
+fn now() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
+}
+
+fn text(time: &str, level: &str, fields: &Fields) -> String {
+    let mut line = format!("time={time} level={level} msg={}", quoted(&fields.message));
+    for (key, value) in &fields.others {
+        let value = value.as_str().map_or_else(|| value.to_string(), quoted);
+        let _ = write!(line, " {key}={value}");
+    }
+    line
+}
+
+/// A value as it is if it reads as one word, else in quotes.
+fn quoted(value: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:@+%,".contains(c);
+    match !value.is_empty() && value.chars().all(plain) {
+        true => value.to_owned(),
+        false => format!("{value:?}"),
+    }
+}
+
+fn json(time: &str, level: &str, fields: &Fields) -> String {
+    let mut line = serde_json::Map::new();
+    line.insert("time".into(), time.into());
+    line.insert("level".into(), level.into());
+    line.insert("msg".into(), fields.message.as_str().into());
+    for (key, value) in &fields.others {
+        line.insert((*key).into(), value.clone());
+    }
+    serde_json::Value::Object(line).to_string()
+}
+
+/// The message of an event and its other fields.
+#[derive(Debug, Default)]
+struct Fields {
+    message: String,
+    others: Vec<(&'static str, serde_json::Value)>,
+}
+
+impl Fields {
+    fn add(&mut self, field: &Field, value: serde_json::Value) {
+        match (field.name(), value) {
+            ("message", serde_json::Value::String(text)) => self.message = text,
+            (name, value) => self.others.push((name, value)),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields() -> Fields {
+        let others =
+            vec![("db", "/srv/my shop.db".into()), ("txid", 7.into()), ("to", "a/b".into())];
+        Fields { message: "database synced".into(), others }
+    }
+
+    #[test]
+    fn text_quotes_what_is_not_one_word() {
+        assert_eq!(
+            text("T", "INFO", &fields()),
+            r#"time=T level=INFO msg="database synced" db="/srv/my shop.db" txid=7 to=a/b"#
+        );
+    }
+
+    #[test]
+    fn json_is_one_object() {
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&json("T", "WARN", &fields())).unwrap(),
+            serde_json::json!({"time": "T", "level": "WARN", "msg": "database synced",
+                "db": "/srv/my shop.db", "txid": 7, "to": "a/b"})
+        );
+    }
+
+    #[test]
+    fn levels_are_read_in_any_case() {
+        assert_eq!("WARNING".parse(), Ok(Level::Warn));
+        assert_eq!("Trace".parse(), Ok(Level::Trace));
+        assert!("loud".parse::<Level>().is_err());
+    }
+}

@@ -1,0 +1,60 @@
+//! SIGTERM and SIGINT: the first asks for an orderly end, the second for an immediate one.
+
+use crate::exit::Exit;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long an immediate end may take before the process is ended from here.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Something that ends a replication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A signal came.
+    Signal(i32),
+    /// The supervised program has ended.
+    ChildEnded,
+}
+
+/// What has been asked for, and the way to hear of it.
+#[derive(Debug)]
+pub struct Listener {
+    /// Ends, as they come.
+    pub events: Receiver<Event>,
+    /// For others that have something to tell.
+    pub sender: Sender<Event>,
+    /// Whether any signal came.
+    pub stop: Arc<AtomicBool>,
+    /// Whether a second one came.
+    pub abort: Arc<AtomicBool>,
+}
+
+/// Begins to listen. Signals that come later no longer end the process by themselves.
+pub fn listen() -> std::io::Result<Listener> {
+    let (sender, events) = unbounded();
+    let listener = Listener {
+        events,
+        sender: sender.clone(),
+        stop: Arc::new(AtomicBool::new(false)),
+        abort: Arc::new(AtomicBool::new(false)),
+    };
+    let (stop, abort) = (listener.stop.clone(), listener.abort.clone());
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            if stop.swap(true, Ordering::SeqCst) {
+                abort.store(true, Ordering::SeqCst);
+            }
+            let _ = sender.send(Event::Signal(signal));
+            if abort.load(Ordering::SeqCst) {
+                std::thread::sleep(LAST_PATIENCE);
+                std::process::exit(Exit::Unsynced.code().into());
+            }
+        }
+    })?;
+    Ok(listener)
+}

@@ -1,0 +1,154 @@
+//! Keeps the WAL small without stopping the writer, or for moments only.
+//!
+//! The application cannot checkpoint past our pin, so we do it, and only ever `PASSIVE`: after a
+//! rotation of the pin everything captured may be copied into the database file; when all of it
+//! is, a second rotation parks the pin so that the next writer starts the WAL anew. Under a writer
+//! that never pauses that moment does not come by itself: past a hard limit the write lock is
+//! held for as long as the short rest of the WAL takes.
+
+use std::time::{Duration, Instant};
+
+use ltx::PageSize;
+use sqlite::wal::frame_offset;
+use sqlite::{Live, Tip};
+
+use crate::Error;
+use crate::capture::History;
+use crate::local::Local;
+use crate::position::{Advance, Position};
+
+/// WAL bytes past which writers are stopped for a moment.
+const HARD_LIMIT: u64 = 24 << 20;
+/// Frames that may be left to do while writers are stopped.
+const SHORT_REST: u32 = 1500;
+/// Rounds that try to make the rest that short.
+const ROUNDS: u32 = 4;
+/// How long to try for the write lock.
+const PATIENCE: Duration = Duration::from_millis(25);
+/// After a try in vain.
+const HARD_RETRY: Duration = Duration::from_millis(20);
+/// After a checkpoint that other readers kept from finishing.
+const SOFT_RETRY: Duration = Duration::from_secs(1);
+
+/// When the WAL is to be copied back and started anew.
+#[derive(Debug)]
+pub(crate) struct Checkpointer {
+    soft_frames: u32,
+    interval: Option<Duration>,
+    last: Instant,
+    not_before: Instant,
+    parked: Option<Position>,
+}
+
+/// How urgent a checkpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// There is nothing to gain.
+    None,
+    /// When it costs nobody anything.
+    Soft,
+    /// Now.
+    Hard,
+}
+
+impl Checkpointer {
+    pub(crate) fn new(soft_frames: u32, interval: Option<Duration>, now: Instant) -> Self {
+        Checkpointer { soft_frames, interval, last: now, not_before: now, parked: None }
+    }
+
+    /// How urgent a checkpoint is with a WAL that ends at `tip`.
+    pub(crate) fn urgency(&self, page_size: PageSize, tip: &Tip, now: Instant) -> Urgency {
+        if tip.frame == 0 || now < self.not_before || self.parked == Some(Position::at(tip)) {
+            return Urgency::None;
+        }
+        let due = self.interval.is_some_and(|interval| now >= self.last + interval);
+        if frame_offset(page_size, tip.frame + 1) >= HARD_LIMIT {
+            Urgency::Hard
+        } else if tip.frame >= self.soft_frames || due {
+            Urgency::Soft
+        } else {
+            Urgency::None
+        }
+    }
+
+    /// Copies back what is captured, and parks the pin if nothing is left.
+    pub(crate) fn soft(
+        &mut self,
+        live: &mut Live,
+        history: &mut History,
+        local: &Local,
+    ) -> Result<(), Error> {
+        self.last = Instant::now();
+        rotate(live, history, local)?;
+        self.copy_back(live, history, local)?;
+        if self.parked != Some(history.position) {
+            self.not_before = self.last + SOFT_RETRY;
+        }
+        Ok(())
+    }
+
+    /// Does the same with writers stopped for the last part of it.
+    pub(crate) fn hard(
+        &mut self,
+        live: &mut Live,
+        history: &mut History,
+        local: &Local,
+    ) -> Result<(), Error> {
+        self.last = Instant::now();
+        for _ in 0..ROUNDS {
+            rotate(live, history, local)?;
+            live.wal().sync()?;
+            live.checkpoint()?;
+            if live.tip()?.frame.saturating_sub(history.position.frame) <= SHORT_REST {
+                break;
+            }
+        }
+        let mut held = Duration::ZERO;
+        let stopped = live.with_writers_stopped(PATIENCE, |live| {
+            let began = Instant::now();
+            rotate(live, history, local)?;
+            let copied = self.copy_back(live, history, local);
+            held = began.elapsed();
+            copied
+        })?;
+        if stopped.is_none() || self.parked != Some(history.position) {
+            self.not_before = Instant::now() + HARD_RETRY;
+        }
+        tracing::debug!(
+            db = %live.path().display(), ?held, stopped = stopped.is_some(),
+            "writers stopped for a checkpoint"
+        );
+        Ok(())
+    }
+
+    /// Copies the WAL back as far as the pin allows. If that is all of it, a rotation lets the
+    /// next writer start the WAL anew.
+    fn copy_back(
+        &mut self,
+        live: &mut Live,
+        history: &mut History,
+        local: &Local,
+    ) -> Result<(), Error> {
+        if !live.checkpoint()?.is_complete() {
+            return Ok(());
+        }
+        rotate(live, history, local)?;
+        if live.backfilled()? == history.position.frame {
+            self.parked = Some(history.position);
+        }
+        Ok(())
+    }
+}
+
+/// Moves the pin to the tip. Everything up to it is captured and durable before the old pin goes:
+/// what that one kept may be overwritten afterwards.
+fn rotate(live: &mut Live, history: &mut History, local: &Local) -> Result<(), Error> {
+    live.rotate(|live, tip| {
+        match history.position.advance_pinned(&tip) {
+            Advance::None => history.position = Position::at(&tip),
+            Advance::After(frame) => history.capture(live, local, &tip, frame)?,
+            Advance::Broken(reason) => return Err(Error::Discontinuity(reason)),
+        }
+        history.sync(local)
+    })
+}

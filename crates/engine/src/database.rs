@@ -1,0 +1,487 @@
+//! One database: what it is doing, and what it does next.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use ltx::{Level, Txid, TxidRange};
+use sqlite::wal::frame_offset;
+use sqlite::{Live, LiveOptions, Placement, Tip};
+use storage::{Object, Storage};
+
+use crate::Error;
+use crate::capture::History;
+use crate::checkpointer::{Checkpointer, Urgency};
+use crate::image::{self, ImagePlan};
+use crate::local::Local;
+use crate::position::{Advance, Position};
+use crate::scheduler::{Job, JobId, Next, Waker};
+use crate::shared::{Moment, Shared};
+use crate::start::{self, Last, Remote, Start};
+use crate::status::DatabaseState;
+use crate::upload::{Pending, Uploader};
+use crate::watch::Watch;
+
+/// While commits come in, how often the WAL is looked at for its size.
+const BUSY_LOOK: Duration = Duration::from_millis(5);
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// Failures in a row after which everything is opened anew.
+const FAILURES_TO_DETACH: u32 = 3;
+
+/// A database to replicate, and how.
+#[derive(Clone, Debug)]
+pub struct DatabaseOptions {
+    /// The database file. It need not exist yet.
+    pub path: PathBuf,
+    /// Its local state directory, if not `.<name>-litestream` beside it.
+    pub meta: Option<PathBuf>,
+    /// Its replica.
+    pub storage: Arc<dyn Storage>,
+    /// Commits that follow others within this time are captured together.
+    pub sync_interval: Duration,
+    /// How often is looked for what no event tells.
+    pub monitor_interval: Duration,
+    /// How long committed pages may stay in the WAL alone; zero: as long as it is short.
+    pub checkpoint_interval: Duration,
+    /// Frames from which the WAL is copied back and started anew.
+    pub checkpoint_pages: u32,
+    /// How long to wait for locks of others.
+    pub busy_timeout: Duration,
+}
+
+impl DatabaseOptions {
+    /// The defaults for a database and its replica.
+    pub fn new(path: impl Into<PathBuf>, storage: Arc<dyn Storage>) -> Self {
+        DatabaseOptions {
+            path: path.into(),
+            meta: None,
+            storage,
+            sync_interval: Duration::from_secs(1),
+            monitor_interval: Duration::from_secs(1),
+            checkpoint_interval: Duration::from_secs(60),
+            checkpoint_pages: 1000,
+            busy_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What a database's job needs of the threads around it.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) watch: Option<Watch>,
+    pub(crate) uploads: Waker,
+    pub(crate) upload_job: JobId,
+}
+
+/// The capturing side of a database.
+pub(crate) struct Database {
+    options: DatabaseOptions,
+    local: Arc<Local>,
+    shared: Arc<Shared>,
+    uploader: Arc<Uploader>,
+    around: Surroundings,
+    id: OnceLock<JobId>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    attached: Option<Attached>,
+    failures: u32,
+}
+
+/// A database that is pinned.
+struct Attached {
+    live: Live,
+    history: History,
+    checkpointer: Checkpointer,
+    /// Last transaction that the uploader knows of.
+    offered: Txid,
+    last_tip: Tip,
+    next_sync: Instant,
+    next_placement: Instant,
+}
+
+impl Database {
+    pub(crate) fn new(
+        options: DatabaseOptions,
+        local: Arc<Local>,
+        shared: Arc<Shared>,
+        uploader: Arc<Uploader>,
+        around: Surroundings,
+    ) -> Self {
+        let (id, state) = (OnceLock::new(), Mutex::default());
+        Database { options, local, shared, uploader, around, id, state }
+    }
+
+    /// Tells the database by which name it is woken.
+    pub(crate) fn named(&self, id: JobId) {
+        let _ = self.id.set(id);
+    }
+
+    fn step(&self, state: &mut State) -> Result<Next, Error> {
+        if self.shared.broken.swap(false, Ordering::SeqCst) {
+            tracing::warn!(db = %self.options.path.display(), "starting over from the replica's end");
+            state.attached = None;
+        }
+        if let Some(attached) = &mut state.attached
+            && attached.next_placement <= Instant::now()
+        {
+            attached.next_placement = Instant::now() + self.options.monitor_interval;
+            let placement = attached.live.placement()?;
+            if placement != Placement::Same {
+                tracing::warn!(db = %self.options.path.display(), ?placement, "the database was replaced or removed");
+                state.attached = None;
+            }
+        }
+        let attached = match &mut state.attached {
+            Some(attached) => attached,
+            none => match self.attach()? {
+                Some(attached) => none.insert(attached),
+                None => {
+                    self.shared.set_state(DatabaseState::Waiting);
+                    return Ok(Next::At(Instant::now() + self.options.monitor_interval));
+                }
+            },
+        };
+        self.follow(attached)
+    }
+
+    /// Captures what is new, keeps the WAL small, and says when to look again.
+    fn follow(&self, attached: &mut Attached) -> Result<Next, Error> {
+        let (moment, forced) = (Moment::now(), self.shared.forced.swap(false, Ordering::SeqCst));
+        let tip = attached.live.tip()?;
+        let page_size = attached.live.page_size();
+        let urgency = attached.checkpointer.urgency(page_size, &tip, moment.instant);
+        let due = forced || urgency == Urgency::Hard || attached.next_sync <= moment.instant;
+        let mut captured_all = false;
+        match attached.history.position.advance_pinned(&tip) {
+            Advance::None => {
+                attached.history.position = Position::at(&tip);
+                captured_all = true;
+            }
+            Advance::After(frame) if due => {
+                self.capture(attached, &tip, frame)?;
+                attached.next_sync = moment.instant + self.options.sync_interval;
+                captured_all = true;
+            }
+            Advance::After(_) => {}
+            Advance::Broken(reason) => {
+                self.rebase(attached, &reason)?;
+                captured_all = true;
+            }
+        }
+        let unsaid = attached.offered == attached.history.txid;
+        self.offer(attached, moment);
+        if captured_all && unsaid {
+            self.uploader.nothing_new(moment);
+        }
+        if urgency == Urgency::Hard || (urgency == Urgency::Soft && captured_all) {
+            self.checkpoint(attached, urgency, moment)?;
+        }
+        self.shared.wal_bytes(frame_offset(page_size, tip.frame + 1));
+        self.next(attached, &tip, captured_all)
+    }
+
+    fn capture(&self, attached: &mut Attached, tip: &Tip, after: u32) -> Result<(), Error> {
+        let Attached { live, history, .. } = attached;
+        match history.capture(live, &self.local, tip, after) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let reason = discontinuity(error)?;
+                self.rebase(attached, &reason)
+            }
+        }
+    }
+
+    fn checkpoint(
+        &self,
+        attached: &mut Attached,
+        urgency: Urgency,
+        moment: Moment,
+    ) -> Result<(), Error> {
+        let Attached { live, history, checkpointer, .. } = attached;
+        let done = match urgency {
+            Urgency::Hard => checkpointer.hard(live, history, &self.local),
+            _ => checkpointer.soft(live, history, &self.local),
+        };
+        if let Err(error) = done {
+            let reason = discontinuity(error)?;
+            self.rebase(attached, &reason)?;
+        }
+        self.offer(attached, moment);
+        Ok(())
+    }
+
+    /// Tells the uploader of new transactions; each holds at least what was committed by `moment`.
+    fn offer(&self, attached: &mut Attached, moment: Moment) {
+        if attached.offered == attached.history.txid {
+            return;
+        }
+        while attached.offered < attached.history.txid {
+            attached.offered = attached.offered.next();
+            self.uploader.push(Pending {
+                level: Level::L0,
+                txids: TxidRange::single(attached.offered),
+                created: attached.history.timestamp,
+                as_of: moment,
+            });
+        }
+        self.shared.captured(attached.offered);
+        self.around.uploads.wake(self.around.upload_job);
+    }
+
+    /// When to look again. With nothing left to do, the next write wakes us.
+    fn next(&self, attached: &mut Attached, tip: &Tip, captured_all: bool) -> Result<Next, Error> {
+        let now = Instant::now();
+        let mut again = now + self.options.monitor_interval;
+        if !captured_all {
+            again = again.min(attached.next_sync);
+        }
+        let quiet = *tip == attached.last_tip;
+        attached.last_tip = *tip;
+        if !quiet || !self.arm() {
+            return Ok(Next::At(again.min(now + BUSY_LOOK)));
+        }
+        if attached.live.tip()? != *tip {
+            again = now; // written to just before the watch was armed
+        }
+        Ok(Next::At(again))
+    }
+
+    /// Arms the watch; says whether a write will wake us or the slow look must do.
+    fn arm(&self) -> bool {
+        let (Some(watch), Some(id)) = (&self.around.watch, self.id.get()) else { return true };
+        let mut wal = self.options.path.clone().into_os_string();
+        wal.push("-wal");
+        if let Err(error) = watch.arm(wal.as_ref(), *id) {
+            tracing::debug!(db = %self.options.path.display(), %error, "no watch on the WAL");
+        }
+        true
+    }
+
+    fn rebase(&self, attached: &mut Attached, reason: &str) -> Result<(), Error> {
+        attached.history = self.compare(&mut attached.live, &attached.history, reason)?;
+        Ok(())
+    }
+
+    /// Makes the last known state and the database equal again by comparing their pages.
+    fn compare(&self, live: &mut Live, history: &History, reason: &str) -> Result<History, Error> {
+        let db = self.options.path.display();
+        tracing::warn!(%db, reason, after = %history.txid, "comparing the whole database with the last known state");
+        let plan = ImagePlan {
+            level: Level::L0,
+            txids: TxidRange::single(history.txid.next()),
+            lineage: history.lineage,
+            not_before: Some(history.timestamp),
+            base: history.sums.as_ref(),
+        };
+        let history = self.image(live, &plan)?;
+        self.shared.rebased();
+        Ok(history)
+    }
+
+    fn image(&self, live: &mut Live, plan: &ImagePlan<'_>) -> Result<History, Error> {
+        let pinned = live.pin_exactly()?;
+        let view = live.view(&pinned)?;
+        let total = u64::from(view.pages());
+        self.shared.image_pages.store(0, Ordering::Relaxed);
+        self.shared.set_state(DatabaseState::Snapshotting { done: 0, total });
+        let history = image::capture(&view, &self.local, plan, &self.shared.image_pages)?;
+        self.shared.set_state(DatabaseState::Replicating);
+        Ok(history)
+    }
+
+    /// Attaches to the database if it is there, and brings the history up to it.
+    fn attach(&self) -> Result<Option<Attached>, Error> {
+        let path = &self.options.path;
+        if std::fs::metadata(path).map_or(true, |meta| meta.len() == 0) {
+            return Ok(None);
+        }
+        self.uploader.pause();
+        self.local.prepare()?;
+        let here = self.local.files()?;
+        let remote = match Remote::read(&*self.options.storage) {
+            Ok(remote) => Some(remote),
+            Err(error) if here.is_empty() => return Err(error.into()),
+            Err(error) => {
+                tracing::error!(db = %path.display(), %error, "the replica cannot be read; capturing goes on");
+                None
+            }
+        };
+        let live_options = LiveOptions { busy_timeout: self.options.busy_timeout };
+        let mut live = match Live::attach(path, &live_options) {
+            Ok(live) => live,
+            Err(sqlite::Error::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let began = Moment::now();
+        let history = self.history(&mut live, &here, remote.as_ref())?;
+        let uploaded = remote.as_ref().and_then(|remote| remote.last);
+        self.uploader.restart(remote.is_some(), uploaded, self.pending(uploaded, began)?);
+        self.around.uploads.wake(self.around.upload_job);
+        self.shared.captured(history.txid);
+        self.shared.set_state(DatabaseState::Replicating);
+        let replica = self.options.storage.url();
+        tracing::info!(db = %path.display(), replica, txid = %history.txid, "replicating");
+        let interval = Some(self.options.checkpoint_interval).filter(|i| !i.is_zero());
+        let now = Instant::now();
+        Ok(Some(Attached {
+            checkpointer: Checkpointer::new(self.options.checkpoint_pages, interval, now),
+            offered: history.txid,
+            last_tip: live.tip()?,
+            next_sync: now,
+            next_placement: now + self.options.monitor_interval,
+            live,
+            history,
+        }))
+    }
+
+    /// The history that goes on here: resumed, or begun with a whole image.
+    fn history(
+        &self,
+        live: &mut Live,
+        here: &[Object],
+        remote: Option<&Remote>,
+    ) -> Result<History, Error> {
+        let db = self.options.path.display();
+        let txids: Vec<Txid> = here.iter().map(|object| object.txids.max).collect();
+        let start = match (remote, txids.last()) {
+            (None, Some(last)) => Start::Continue(*last),
+            (remote, _) => start::decide(&txids, remote.and_then(|remote| remote.last)),
+        };
+        let last = match start {
+            Start::Fresh => return self.begin(live, None),
+            Start::Anchor { after, reason } => {
+                tracing::warn!(%db, reason, "the replica goes on with a whole image");
+                return self.begin(live, Some(after));
+            }
+            Start::Continue(txid) => Last::read(&self.local, txid),
+        };
+        let last = match (last, remote) {
+            (Ok(last), _) => last,
+            (Err(error @ Error::Damaged { .. }), Some(remote)) => {
+                tracing::error!(%db, %error, "the replica goes on with a whole image");
+                return self.begin(live, remote.last);
+            }
+            (Err(error), _) => return Err(error),
+        };
+        if let Some(remote) = remote
+            && start::replica_differs(&self.local, &*self.options.storage, remote)?
+        {
+            tracing::error!(%db, replica = %self.options.storage.url(), "the replica holds another history than the local state, is a second program writing to it? It goes on with a whole image");
+            return self.begin(live, remote.last);
+        }
+        self.resume(live, &last)
+    }
+
+    /// Begins with a whole image, as the first transaction or as the one after `after`.
+    fn begin(&self, live: &mut Live, after: Option<Txid>) -> Result<History, Error> {
+        self.local.clear()?;
+        let txids = TxidRange::single(after.map_or(Txid::FIRST, Txid::next));
+        let lineage = fastrand::u64(1..);
+        let plan = ImagePlan { level: Level::L0, txids, lineage, not_before: None, base: None };
+        self.image(live, &plan)
+    }
+
+    /// Goes on after the last captured file.
+    fn resume(&self, live: &mut Live, last: &Last) -> Result<History, Error> {
+        let header = &last.header;
+        let lineage = last.tag.map_or_else(|| fastrand::u64(1..), |tag| tag.lineage);
+        let next = header.txids.max.next();
+        if header.page_size != live.page_size() {
+            // Pages of two sizes cannot be merged: a snapshot begins a chain of its own.
+            let txids = TxidRange { min: Txid::FIRST, max: next };
+            let (level, not_before) = (Level::SNAPSHOT, Some(header.timestamp));
+            return self.image(live, &ImagePlan { level, txids, lineage, not_before, base: None });
+        }
+        let sums = last.sums(&self.local);
+        let tip = live.tip()?;
+        let (position, advance) = last.advance(live, &tip)?;
+        let mut history = History {
+            txid: header.txids.max,
+            position,
+            pages: header.commit,
+            timestamp: header.timestamp,
+            lineage,
+            sums,
+            unsynced: Vec::new(),
+        };
+        let broken = match advance {
+            Advance::None => None,
+            Advance::After(frame) => match history.capture(live, &self.local, &tip, frame) {
+                Ok(()) => None,
+                Err(error) => Some(discontinuity(error)?),
+            },
+            Advance::Broken(reason) => Some(reason),
+        };
+        if let Some(reason) = broken {
+            return self.compare(live, &history, &reason);
+        }
+        if history.sums.is_none() {
+            self.build_sums(live, &mut history)?;
+        }
+        Ok(history)
+    }
+
+    /// Builds the page sums of a history that another program wrote.
+    fn build_sums(&self, live: &mut Live, history: &mut History) -> Result<(), Error> {
+        let pinned = live.pin_exactly()?;
+        match history.position.advance_pinned(&pinned.tip) {
+            Advance::None => {}
+            Advance::After(frame) => history.capture(live, &self.local, &pinned.tip, frame)?,
+            Advance::Broken(reason) => return Err(Error::Discontinuity(reason)),
+        }
+        let view = live.view(&pinned)?;
+        history.sums = Some(image::build_sums(&view, &self.local, history.txid, history.lineage)?);
+        Ok(())
+    }
+
+    /// What the replica lacks, oldest first.
+    fn pending(&self, uploaded: Option<Txid>, as_of: Moment) -> Result<Vec<Pending>, Error> {
+        let mut files = self.local.staged()?;
+        files.retain(|file| uploaded.is_none_or(|uploaded| file.txids.max > uploaded));
+        files.sort_by_key(|file| file.txids.max);
+        let pending = |file: &Object| Pending {
+            level: file.level,
+            txids: file.txids,
+            created: file.created,
+            as_of,
+        };
+        Ok(files.iter().map(pending).collect())
+    }
+}
+
+impl Job for Database {
+    fn run(&self) -> Next {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.step(&mut state) {
+            Ok(next) => {
+                state.failures = 0;
+                next
+            }
+            Err(error) => {
+                state.failures += 1;
+                if state.failures >= FAILURES_TO_DETACH {
+                    state.attached = None;
+                }
+                let doubled = FIRST_BACKOFF.saturating_mul(1 << state.failures.min(10));
+                let wait = doubled.min(MAX_BACKOFF);
+                tracing::error!(db = %self.options.path.display(), %error, retry_in = ?wait, "replication failed");
+                self.shared.capture_failed(error.to_string());
+                Next::At(Instant::now() + wait)
+            }
+        }
+    }
+}
+
+/// The reason if the error means that the history does not continue; any other error stays one.
+fn discontinuity(error: Error) -> Result<String, Error> {
+    match error {
+        Error::Discontinuity(reason) => Ok(reason),
+        Error::Database(sqlite::Error::Discontinuity { reason, .. }) => Ok(reason),
+        error => Err(error),
+    }
+}

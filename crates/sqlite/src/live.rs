@@ -1,0 +1,328 @@
+//! An attached database: its descriptors, its connections, and the pin.
+//!
+//! A pin is an open read transaction. As long as one stands, no frame that was not copied into the
+//! database file can be overwritten:
+//!
+//! - a pin on a read mark of the WAL stops every restart of the WAL;
+//! - a pin taken when the whole WAL was copied already (SQLite's READ0) lets a writer restart the
+//!   WAL, but stops all copying of what is written afterwards, hence any restart over it.
+//!
+//! [`Live::rotate`] moves the pin forward without a moment in which none stands.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ltx::{PageSize, Pgno};
+use rusqlite::config::DbConfig;
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::file::{DatabaseFile, Identity};
+use crate::wal::Wal;
+use crate::wal_index::{Tip, WalIndex};
+use crate::{Error, Result, View};
+
+/// How often an exact pin is tried beside the writers before they are stopped for it.
+const PIN_TRIES: u32 = 20;
+/// How long a writer may keep us from stopping it.
+const PIN_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two tries for the write lock. Writers hold it for microseconds.
+const LOCK_RETRY: Duration = Duration::from_micros(30);
+
+/// How to attach.
+#[derive(Clone, Debug)]
+pub struct LiveOptions {
+    /// How long to wait for locks that others hold.
+    pub busy_timeout: Duration,
+}
+
+/// What stands at the path of an attached database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// The files that we hold open.
+    Same,
+    /// No database file.
+    Missing,
+    /// Our file, cut to zero bytes.
+    Truncated,
+    /// Another database file, or another `-wal` or `-shm`.
+    Replaced,
+}
+
+/// A pin that stands exactly on a commit.
+#[derive(Clone, Copy, Debug)]
+pub struct Pinned {
+    /// The commit.
+    pub tip: Tip,
+    /// Frames that were copied into the database file already.
+    backfilled: u32,
+}
+
+/// What a checkpoint left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Frames in the WAL.
+    pub frames: u32,
+    /// Frames of it that are copied into the database file.
+    pub backfilled: u32,
+}
+
+impl Checkpoint {
+    /// Whether the next writer may start the WAL anew.
+    pub fn is_complete(self) -> bool {
+        self.frames == self.backfilled
+    }
+}
+
+/// An attached database.
+#[derive(Debug)]
+pub struct Live {
+    // Dropped in this order: the connections before the descriptors that share their locks.
+    pin: Connection,
+    spare: Connection,
+    writer: Connection,
+    wal: Wal,
+    index: WalIndex,
+    file: DatabaseFile,
+    page_size: PageSize,
+    path: PathBuf,
+    beside: [(PathBuf, Identity); 2],
+}
+
+impl Live {
+    /// Attaches to the database at `path`, switches it to WAL mode if it is not in it, and pins
+    /// its WAL. The database is never created.
+    pub fn attach(path: &Path, options: &LiveOptions) -> Result<Live> {
+        let file = DatabaseFile::open(path)?;
+        let page_size = file.page_size()?;
+        let pin = connect(path, options.busy_timeout)?;
+        ensure_wal_mode(&pin, path)?;
+        begin(&pin, path)?;
+        let spare = connect(path, options.busy_timeout)?;
+        let writer = connect(path, Duration::ZERO)?;
+        let (wal_path, shm_path) = (suffixed(path, "-wal"), suffixed(path, "-shm"));
+        let wal = Wal::open(&wal_path)?;
+        let index = WalIndex::open(&shm_path)?;
+        let beside = [identified(wal_path)?, identified(shm_path)?];
+        let path = path.to_path_buf();
+        Ok(Live { pin, spare, writer, wal, index, file, page_size, path, beside })
+    }
+
+    /// Path of the database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Page size of the database.
+    pub fn page_size(&self) -> PageSize {
+        self.page_size
+    }
+
+    /// The WAL file.
+    pub fn wal(&self) -> &Wal {
+        &self.wal
+    }
+
+    /// The database file.
+    pub fn file(&self) -> &DatabaseFile {
+        &self.file
+    }
+
+    /// Where the WAL ends now.
+    pub fn tip(&self) -> Result<Tip> {
+        let (tip, page_size) = self.index.tip()?;
+        if page_size.is_some_and(|page_size| page_size != self.page_size) {
+            return Err(self.discontinuity(format!("page size changed to {page_size:?}")));
+        }
+        Ok(tip)
+    }
+
+    /// The last frame of each page that was committed after frame `after`, up to `tip`.
+    pub fn changes(&self, after: u32, tip: &Tip) -> Result<Vec<(Pgno, u32)>> {
+        self.index.last_frames(after, tip.frame)
+    }
+
+    /// How much of the WAL is copied into the database file.
+    pub fn backfilled(&self) -> Result<u32> {
+        self.index.backfilled()
+    }
+
+    /// Takes a new pin, lets `capture` save everything up to the tip that it is given, and only
+    /// then releases the old pin. If `capture` fails, the old pin stays.
+    pub fn rotate<T, E: From<Error>>(
+        &mut self,
+        capture: impl FnOnce(&Live, Tip) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        begin(&self.spare, &self.path)?;
+        let captured = match self.tip() {
+            Ok(tip) => capture(self, tip),
+            Err(e) => Err(e.into()),
+        };
+        if captured.is_ok() {
+            std::mem::swap(&mut self.pin, &mut self.spare);
+        }
+        end(&self.spare, &self.path)?;
+        captured
+    }
+
+    /// Moves the pin to a commit that is still the tip after the pin was taken.
+    ///
+    /// The old pin is given up without a capture: until the changes up to the new one are
+    /// captured, or found by comparing, the pin must not be moved again.
+    pub fn pin_exactly(&mut self) -> Result<Pinned> {
+        for _ in 0..PIN_TRIES {
+            if let Some(pinned) = self.try_pin_exactly()? {
+                return Ok(pinned);
+            }
+        }
+        self.with_writers_stopped(PIN_PATIENCE, Live::try_pin_exactly)?
+            .flatten()
+            .ok_or_else(|| Error::Busy { path: self.path.clone() })
+    }
+
+    fn try_pin_exactly(&mut self) -> Result<Option<Pinned>> {
+        let before = self.tip()?;
+        begin(&self.spare, &self.path)?;
+        let after =
+            self.tip().and_then(|tip| Ok(Pinned { tip, backfilled: self.index.backfilled()? }));
+        let exact = matches!(&after, Ok(pinned) if pinned.tip == before);
+        if exact {
+            std::mem::swap(&mut self.pin, &mut self.spare);
+        }
+        end(&self.spare, &self.path)?;
+        after.map(|pinned| exact.then_some(pinned))
+    }
+
+    /// The whole database at the commit that the pin stands on.
+    pub fn view(&self, pinned: &Pinned) -> Result<View<'_>> {
+        let Pinned { tip, backfilled } = *pinned;
+        let in_wal = self.index.last_frames(backfilled, tip.frame)?;
+        let in_file = self.file.len()? / self.page_size.bytes() as u64;
+        let pages = match tip.pages {
+            0 => u32::try_from(in_file).unwrap_or(u32::MAX),
+            pages => pages,
+        };
+        let (file, wal, page_size) = (&self.file, &self.wal, self.page_size);
+        Ok(View { file, wal, tip, page_size, pages, in_wal })
+    }
+
+    /// Copies what the pin and other readers allow into the database file. Waits for nobody.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        match self.spare.wal_checkpoint_v2(Some(c"main"), CheckpointMode::PASSIVE) {
+            Ok(_) => {}
+            Err(e) => match Error::sqlite(&self.path, e) {
+                Error::Busy { .. } => {} // another process is at it
+                e => return Err(e),
+            },
+        }
+        // Read in this order: a writer may only add frames in between.
+        let backfilled = self.index.backfilled()?;
+        Ok(Checkpoint { frames: self.tip()?.frame, backfilled })
+    }
+
+    /// Runs `work` while no other connection can commit; `None` if the write lock was not free
+    /// for a moment within `patience`.
+    pub fn with_writers_stopped<T, E: From<Error>>(
+        &mut self,
+        patience: Duration,
+        work: impl FnOnce(&mut Live) -> std::result::Result<T, E>,
+    ) -> std::result::Result<Option<T>, E> {
+        let deadline = Instant::now() + patience;
+        while let Err(e) = self.writer.execute_batch("BEGIN IMMEDIATE") {
+            match Error::sqlite(&self.path, e) {
+                Error::Busy { .. } if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
+                Error::Busy { .. } => return Ok(None),
+                e => return Err(e.into()),
+            }
+        }
+        let worked = work(self);
+        end(&self.writer, &self.path)?;
+        worked.map(Some)
+    }
+
+    /// Whether the files that we hold open are still those at the database's path.
+    pub fn placement(&self) -> Result<Placement> {
+        let at = |path: &Path| Identity::of(path).map_err(|e| Error::io(path, e));
+        match at(&self.path)? {
+            None => return Ok(Placement::Missing),
+            Some(found) if found != self.file.identity() => return Ok(Placement::Replaced),
+            Some(_) if self.file.is_empty()? => return Ok(Placement::Truncated),
+            Some(_) => {}
+        }
+        for (path, identity) in &self.beside {
+            if at(path)? != Some(*identity) {
+                return Ok(Placement::Replaced);
+            }
+        }
+        Ok(Placement::Same)
+    }
+
+    fn discontinuity(&self, reason: String) -> Error {
+        Error::Discontinuity { path: self.path.clone(), reason }
+    }
+}
+
+fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || -> rusqlite::Result<(Connection, bool)> {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(busy_timeout)?;
+        // Leave the WAL where it is when we go: whoever comes next continues from it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.execute_batch("PRAGMA cache_size = 2; PRAGMA mmap_size = 0")?;
+        let read_only = connection.is_readonly("main")?;
+        Ok((connection, read_only))
+    };
+    let (connection, read_only) = open().map_err(|e| Error::sqlite(path, e))?;
+    if read_only {
+        let reason = "the file may only be read; WAL readers must be able to write".to_string();
+        return Err(Error::Denied { path: path.to_path_buf(), reason });
+    }
+    Ok(connection)
+}
+
+fn ensure_wal_mode(connection: &Connection, path: &Path) -> Result<()> {
+    let ask = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0));
+    let mode = ask("PRAGMA journal_mode").map_err(|e| Error::sqlite(path, e))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    let not_wal = |reason| Error::NotWal { path: path.to_path_buf(), mode: mode.clone(), reason };
+    match ask("PRAGMA journal_mode = wal") {
+        Ok(now) if now == "wal" => Ok(()),
+        Ok(now) => Err(not_wal(format!("SQLite keeps it in {now} mode"))),
+        Err(e) => match Error::sqlite(path, e) {
+            Error::Busy { .. } => Err(not_wal("another process holds a lock".to_string())),
+            e => Err(not_wal(e.to_string())),
+        },
+    }
+}
+
+/// Opens a read transaction. `user_version` is read from page 1 and needs no schema in memory.
+fn begin(connection: &Connection, path: &Path) -> Result<()> {
+    let run = || {
+        connection.execute_batch("BEGIN")?;
+        connection.query_row("PRAGMA user_version", [], |_| Ok(()))
+    };
+    run().map_err(|e| {
+        let _ = connection.execute_batch("ROLLBACK");
+        Error::sqlite(path, e)
+    })
+}
+
+fn end(connection: &Connection, path: &Path) -> Result<()> {
+    connection.execute_batch("ROLLBACK").map_err(|e| Error::sqlite(path, e))
+}
+
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn identified(path: PathBuf) -> Result<(PathBuf, Identity)> {
+    match Identity::of(&path).map_err(|e| Error::io(&path, e))? {
+        Some(identity) => Ok((path, identity)),
+        None => Err(Error::Missing { path }),
+    }
+}
