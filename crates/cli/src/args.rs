@@ -5,11 +5,14 @@ use crate::failure::{Failure, Result};
 use crate::{argv, output};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::error::Error;
 use std::ffi::OsString;
 
-/// Streaming backup for SQLite: every commit is carried to a replica, from which the database
-/// can be restored as it was at any moment.
+/// What is to be done, and how.
 #[derive(Debug, Parser)]
+#[command(about = "\
+Streaming backup for SQLite: every commit is carried to a replica, from which the
+database can be restored as it was at any moment.")]
 #[command(name = "brooklet", version, disable_version_flag = true, args_override_self = true)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "\
@@ -37,6 +40,8 @@ pub enum Command {
     Demo(demo::Args),
     #[command(hide = true)]
     DemoApp(demo::AppArgs),
+    #[command(hide = true)]
+    DemoReplicate(demo::ReplicateArgs),
 }
 
 /// Which configuration file to read.
@@ -71,8 +76,7 @@ impl Args {
     pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Option<Args>> {
         let mut program = Args::command();
         let args = argv::normalise(args, &mut program)?;
-        let parsed =
-            program.try_get_matches_from(args).and_then(|it| Args::from_arg_matches(&it));
+        let parsed = program.try_get_matches_from(args).and_then(|it| Args::from_arg_matches(&it));
         match parsed {
             Ok(args) => Ok(Some(args)),
             Err(error) if error.kind() == ErrorKind::DisplayHelp => {
@@ -88,7 +92,7 @@ impl Args {
 fn failure(error: &clap::Error) -> Failure {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::Strings(texts)) => Some(texts.join(" ")),
+        Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
         _ => None,
     };
     let invalid = context(ContextKind::InvalidArg).unwrap_or_default();
@@ -101,7 +105,7 @@ fn failure(error: &clap::Error) -> Failure {
         ErrorKind::InvalidSubcommand => {
             let typed = context(ContextKind::InvalidSubcommand).unwrap_or_default();
             let failure = Failure::usage(format_args!("there is no command {typed:?}"));
-            match context(ContextKind::SuggestedSubcommand) {
+            match suggested_command(error) {
                 Some(nearest) => failure.hint(format_args!("did you mean {nearest}?")),
                 None => failure.hint("brooklet help lists the commands"),
             }
@@ -122,9 +126,11 @@ fn failure(error: &clap::Error) -> Failure {
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             let value = context(ContextKind::InvalidValue).unwrap_or_default();
             let flag = one_dash(invalid.split([' ', '=']).next().unwrap_or_default());
-            let failure = Failure::usage(format_args!("{flag}: {value:?} is not a value for it"));
+            let why = error.source().map(|why| format!(": {why}")).unwrap_or_default();
+            let failure =
+                Failure::usage(format_args!("{flag}: {value:?} is not a value for it{why}"));
             match context(ContextKind::ValidValue) {
-                Some(valid) => failure.hint(format_args!("values: {}", valid.replace(' ', ", "))),
+                Some(valid) => failure.hint(format_args!("values: {}", valid)),
                 None => failure.hint(help),
             }
         }
@@ -134,6 +140,14 @@ fn failure(error: &clap::Error) -> Failure {
             Failure::usage(first.trim_start_matches("error: ")).hint(help)
         }
     }
+}
+
+/// The nearest command that is not a hidden one.
+fn suggested_command(error: &clap::Error) -> Option<&str> {
+    let Some(ContextValue::Strings(names)) = error.get(ContextKind::SuggestedSubcommand) else {
+        return None;
+    };
+    names.iter().map(String::as_str).rfind(|name| !name.starts_with("demo-"))
 }
 
 /// The usage line that clap would print.

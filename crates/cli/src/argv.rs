@@ -118,8 +118,10 @@ fn boolean(typed: &Typed<'_>) -> Result<bool> {
         Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
         Some(value) => {
             let name = typed.name;
-            Err(Failure::usage(format_args!("-{name} is a switch: {value:?} is not a value for it"))
-                .hint(format_args!("write -{name}, or -{name}=false")))
+            Err(Failure::usage(format_args!(
+                "-{name} is a switch: {value:?} is not a value for it"
+            ))
+            .hint(format_args!("write -{name}, or -{name}=false")))
         }
     }
 }

@@ -26,5 +26,6 @@ pub fn run(command: Command) -> Result<Exit> {
         Command::Version(args) => version::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoApp(args) => demo::run_app(&args),
+        Command::DemoReplicate(args) => demo::run_replicate(&args),
     }
 }

@@ -16,7 +16,10 @@ const FLAGS_TO_COME: [(&str, &str); 5] = [
 
 /// Flags of Litestream 0.3 and what replaces them.
 const DROPPED_FLAGS: [(&str, &str); 3] = [
-    ("replica", "a database has one replica: give its URL, as in: restore -o app.db file:///backup"),
+    (
+        "replica",
+        "a database has one replica: give its URL, as in: restore -o app.db file:///backup",
+    ),
     ("generation", "there are no generations any more: choose a state with -txid or -timestamp"),
     ("index", "there are no WAL indexes any more: choose a state with -txid or -timestamp"),
 ];

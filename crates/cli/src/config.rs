@@ -100,7 +100,9 @@ impl Config {
     fn parse(text: &str, lookup: Option<Lookup<'_>>) -> std::result::Result<Config, Problem> {
         let (marked, environment) = match lookup {
             Some(lookup) => Environment::mark(text, lookup)?,
-            None => Environment::mark("", &|_| None).map(|(_, none)| (text.replace('$', "$$"), none))?,
+            None => {
+                Environment::mark("", &|_| None).map(|(_, none)| (text.replace('$', "$$"), none))?
+            }
         };
         let tree = yaml::parse(&marked)?;
         let root = Section::open(&tree, "", &keys::ROOT, &environment)?;
@@ -114,8 +116,9 @@ impl Config {
             databases.push(database);
         }
         if databases.is_empty() {
-            return Err(Problem::new(root.line, "no databases are configured")
-                .hint("list them: dbs: [{path: /data/app.db, replica: {url: file:///backup/app}}]"));
+            return Err(Problem::new(root.line, "no databases are configured").hint(
+                "list them: dbs: [{path: /data/app.db, replica: {url: file:///backup/app}}]",
+            ));
         }
         Ok(Config {
             databases,
@@ -243,11 +246,7 @@ fn url(section: &Section<'_>) -> std::result::Result<Url, Problem> {
 }
 
 /// Two databases must not share a file, local state or a replica.
-fn apart(
-    others: &[Database],
-    one: &Database,
-    line: usize,
-) -> std::result::Result<(), Problem> {
+fn apart(others: &[Database], one: &Database, line: usize) -> std::result::Result<(), Problem> {
     let state = |it: &Database| it.meta.clone();
     for other in others {
         let shared = if other.path == one.path {

@@ -2,6 +2,8 @@
 //! nothing was lost.
 
 pub mod application;
+pub mod process;
 pub mod proof;
+pub mod replicator;
 pub mod screen;
 pub mod shop;

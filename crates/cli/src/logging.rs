@@ -81,11 +81,15 @@ pub fn start(level: Level, format: Format, target: Target) {
     let _ = match target {
         Target::Stderr => {
             let layer = layer.with_ansi(std::io::stderr().is_terminal());
-            tracing::subscriber::set_global_default(registry.with(layer.with_writer(std::io::stderr)))
+            tracing::subscriber::set_global_default(
+                registry.with(layer.with_writer(std::io::stderr)),
+            )
         }
         Target::Stdout => {
             let layer = layer.with_ansi(std::io::stdout().is_terminal());
-            tracing::subscriber::set_global_default(registry.with(layer.with_writer(std::io::stdout)))
+            tracing::subscriber::set_global_default(
+                registry.with(layer.with_writer(std::io::stdout)),
+            )
         }
     };
 }
@@ -199,7 +203,8 @@ mod tests {
     use super::*;
 
     fn fields() -> Fields {
-        let others = vec![("db", "/srv/my shop.db".into()), ("txid", 7.into()), ("to", "a/b".into())];
+        let others =
+            vec![("db", "/srv/my shop.db".into()), ("txid", 7.into()), ("to", "a/b".into())];
         Fields { message: "database synced".into(), others }
     }
 

@@ -21,8 +21,11 @@ impl Child {
     pub fn spawn(command: &str, ended: Sender<Event>) -> Result<Child> {
         let words = split(command)?;
         let process = Command::new(&words[0]).args(&words[1..]).spawn().map_err(|error| {
-            Failure::new(crate::exit::Exit::Failed, format_args!("cannot run {:?}: {error}", words[0]))
-                .hint("-exec needs a program on the PATH; for shell syntax: -exec \"sh -c '...'\"")
+            Failure::new(
+                crate::exit::Exit::Failed,
+                format_args!("cannot run {:?}: {error}", words[0]),
+            )
+            .hint("-exec needs a program on the PATH; for shell syntax: -exec \"sh -c '...'\"")
         })?;
         let child = Child { process, command: command.to_owned() };
         let pid = child.pid();

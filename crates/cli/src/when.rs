@@ -10,9 +10,8 @@ const EXAMPLES: &str = "write 2026-11-22T10:00:00Z, \"2026-11-22 10:00\" (local 
 /// The moment that `text` means, seen from `now` and its time zone.
 pub fn parse(text: &str, now: &Zoned) -> Result<Timestamp> {
     let text = text.trim();
-    let unclear = || {
-        Failure::usage(format_args!("cannot read the point in time {text:?}")).hint(EXAMPLES)
-    };
+    let unclear =
+        || Failure::usage(format_args!("cannot read the point in time {text:?}")).hint(EXAMPLES);
     if let Ok(exact) = text.parse::<Timestamp>() {
         return Ok(exact);
     }

@@ -1,7 +1,8 @@
 //! Where the history of a database goes on: what the local state and the replica say.
 
 use ltx::{Checksum, Header, Level, Pgno, Tag, Txid, TxidRange, page_sum};
-use sqlite::{Live, Tip};
+use sqlite::wal::FRAME_HEADER;
+use sqlite::{Live, Tip, WalChecksum};
 use storage::{Object, Storage};
 
 use crate::Error;
@@ -125,25 +126,35 @@ impl Last {
             return Ok(broken(position, "there was no WAL when the last file was captured"));
         }
         let advance = position.advance_unpinned(tip);
-        if matches!(advance, Advance::Broken(_)) || position.frame == 0 {
+        if matches!(advance, Advance::Broken(_)) {
             return Ok((position, advance));
         }
-        let page_size = live.page_size();
-        let mut buf = vec![0u8; sqlite::wal::FRAME_HEADER + page_size.bytes()];
-        let frame = live.wal().read_frame(page_size, position.frame, &mut buf)?;
-        let page = &buf[sqlite::wal::FRAME_HEADER..];
-        let stands = frame.is_some_and(|frame| {
-            let known = match position.checksum {
-                0 => self.holds(frame.pgno, page_sum(frame.pgno, page)),
-                checksum => frame.checksum.to_u64() == checksum,
-            };
-            frame.salts == position.salts && known
-        });
-        if stands {
-            Ok((position, advance))
-        } else {
-            Ok(broken(position, "the last captured frame is not in the WAL any more"))
+        let Some(seed) = self.stands(live, &position)? else {
+            return Ok(broken(position, "the last captured frame is not in the WAL any more"));
+        };
+        if let Advance::After(frame) = advance
+            && !live.wal().verify(frame, seed, tip.frame)?
+        {
+            return Ok(broken(position, "the frames after the last captured one are damaged"));
         }
+        Ok((position, advance))
+    }
+
+    /// The stored checksum of the frame at `position`, if it is still the one that was captured.
+    fn stands(&self, live: &Live, position: &Position) -> Result<Option<WalChecksum>, Error> {
+        if position.frame == 0 {
+            return Ok(Some(WalChecksum::default()));
+        }
+        let page_size = live.page_size();
+        let mut buf = vec![0u8; FRAME_HEADER + page_size.bytes()];
+        let Some(frame) = live.wal().read_frame(page_size, position.frame, &mut buf)? else {
+            return Ok(None);
+        };
+        let known = match position.checksum {
+            0 => self.holds(frame.pgno, page_sum(frame.pgno, &buf[FRAME_HEADER..])),
+            checksum => frame.checksum.to_u64() == checksum,
+        };
+        Ok((frame.salts == position.salts && known).then_some(frame.checksum))
     }
 
     fn holds(&self, pgno: Pgno, sum: Checksum) -> bool {

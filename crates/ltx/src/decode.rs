@@ -11,8 +11,8 @@ use crate::{
     Crc64, Error, Header, PageSize, Pgno, Result, RollingSum, Trailer, lz4_frame, page_sum,
 };
 
-/// The size of the buffer in front of the reader.
-const BUFFER: usize = 64 << 10;
+/// The size of the buffer in front of the reader, in bytes. A merge has many of them.
+const BUFFER: usize = 16 << 10;
 
 /// Reads one file from start to end and checks all that can be checked.
 ///
@@ -45,8 +45,8 @@ enum Form {
 pub struct Finished {
     /// The trailer; its checksums are those of the content.
     pub trailer: Trailer,
-    /// The index describes the frames exactly. If not, the file is still whole, but its pages cannot
-    /// be found by their ranges.
+    /// The index describes the frames exactly. If not, the file is still whole, but its pages
+    /// cannot be found by their ranges.
     pub index_trusted: bool,
 }
 
@@ -123,8 +123,10 @@ impl<R: Read> Decoder<R> {
         }
         let index_trusted = self.read_index()?;
         let trailer = Trailer::decode(&self.read_array()?)?;
-        if self.reader.read(&mut [0])? != 0 {
-            return Err(Error::TrailingBytes);
+        match self.read_array::<1>() {
+            Ok(_) => return Err(Error::TrailingBytes),
+            Err(Error::Truncated) => {}
+            Err(error) => return Err(error),
         }
         trailer.check(&self.header, self.crc, self.rolling)?;
         Ok(Finished { trailer, index_trusted })

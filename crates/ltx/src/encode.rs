@@ -71,6 +71,7 @@ impl<W: Write> Encoder<W> {
     /// Compresses and writes one page. Pages come in ascending order, without the lock page; a file
     /// that begins at the first transaction needs all of them.
     pub fn write_page(&mut self, pgno: Pgno, page: &[u8]) -> Result<()> {
+        self.pending.check(pgno, page)?;
         self.admit(pgno)?;
         self.pending.push(pgno, page)?;
         self.flush_if_full()
@@ -78,6 +79,7 @@ impl<W: Write> Encoder<W> {
 
     /// Writes a page that is compressed already: `payload` is its LZ4 block.
     pub(crate) fn write_encoded(&mut self, pgno: Pgno, payload: &[u8], page: &[u8]) -> Result<()> {
+        self.pending.check(pgno, page)?;
         self.admit(pgno)?;
         self.pending.push_encoded(pgno, payload, page)?;
         self.flush_if_full()

@@ -54,8 +54,8 @@ impl Index {
         Ok(END_OF_PAGES.len() as u64 + size + Index::END_LEN as u64)
     }
 
-    /// Parses the index at the end of `tail`, the last bytes of a file of `file_len` bytes; the tail
-    /// may be longer than needed.
+    /// Parses the index at the end of `tail`, the last bytes of a file of `file_len` bytes; the
+    /// tail may be longer than needed.
     pub fn parse(tail: &[u8], file_len: u64) -> Result<Index> {
         let end = tail.last_chunk().ok_or(Error::Truncated)?;
         let len = Index::tail_len(end, file_len)?;

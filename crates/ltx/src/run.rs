@@ -99,7 +99,8 @@ impl FrameRun {
         &self.crc
     }
 
-    fn check(&self, pgno: Pgno, page: &[u8]) -> Result<()> {
+    /// Checks that the page can be pushed.
+    pub(crate) fn check(&self, pgno: Pgno, page: &[u8]) -> Result<()> {
         let expected = self.page_size.bytes();
         if page.len() != expected {
             return Err(Error::PageLength { expected, found: page.len() });

@@ -7,8 +7,8 @@ const VERSION: u8 = 1;
 
 /// Proof of what the database is after a file is applied. Litestream ignores it.
 ///
-/// Layout in the 20 reserved bytes: `bk`, version 1, 0, sum (8 bytes, big-endian), lineage (8 bytes,
-/// big-endian).
+/// Layout in the 20 reserved bytes: `bk`, version 1, 0, sum (8 bytes, big-endian), lineage
+/// (8 bytes, big-endian).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tag {
     /// The [rolling sum](crate::RollingSum) of the database after this file.

@@ -80,13 +80,13 @@ impl WalHeader {
         Some(WalHeader { page_size, salts: Salts(word(16), word(20)), checksum, big_endian })
     }
 
-    /// Verifies one frame (header and page) that follows a frame with checksum `previous`;
+    /// The checksum of one frame (header and page) that follows a frame with checksum `previous`;
     /// `None` if it is not of this WAL or is damaged.
-    pub fn verify(&self, previous: WalChecksum, frame: &[u8]) -> Option<(Frame, WalChecksum)> {
-        let (header, page) = frame.split_at(FRAME_HEADER);
+    pub fn verify(&self, previous: WalChecksum, frame: &[u8]) -> Option<WalChecksum> {
+        let (header, page) = frame.split_at_checked(FRAME_HEADER)?;
         let parsed = Frame::parse(header)?;
         let sum = previous.extend(&header[..8], self.big_endian).extend(page, self.big_endian);
-        (parsed.salts == self.salts && parsed.checksum == sum).then_some((parsed, sum))
+        (parsed.salts == self.salts && parsed.checksum == sum).then_some(sum)
     }
 }
 
@@ -190,6 +190,24 @@ impl Wal {
                 reason: format!("frame {number} should hold page {pgno:?}, found {found:?}"),
             }),
         }
+    }
+
+    /// Whether the frames `after + 1 ..= through` are what was written: each with the salts of the
+    /// header and a checksum that continues that of frame `after`, `seed`.
+    pub fn verify(&self, after: u32, seed: WalChecksum, through: u32) -> Result<bool> {
+        let Some(header) = self.header()? else { return Ok(after == through) };
+        let mut checksum = if after == 0 { header.checksum } else { seed };
+        let mut buf = vec![0u8; FRAME_HEADER + header.page_size.bytes()];
+        for number in after + 1..=through {
+            if self.read_frame(header.page_size, number, &mut buf)?.is_none() {
+                return Ok(false);
+            }
+            match header.verify(checksum, &buf) {
+                Some(extended) => checksum = extended,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     /// Makes what was written so far durable, so that a checkpoint's own sync is short.

@@ -8,12 +8,12 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use engine::restore::{self, IntegrityCheck, Request};
-use engine::{DatabaseOptions, Replicator};
 use storage::FileStorage;
 
-use crate::demo::application::{self, Application, Commit};
-use crate::demo::proof;
+use crate::demo::application::{self, Commit};
+use crate::demo::process::Process;
 use crate::demo::screen::Screen;
+use crate::demo::{proof, replicator};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::{output, signals};
@@ -42,9 +42,23 @@ pub struct AppArgs {
     database: PathBuf,
 }
 
+/// The shop's replication, which the demo starts as a process of its own
+#[derive(Debug, clap::Args)]
+pub struct ReplicateArgs {
+    database: PathBuf,
+    replica: PathBuf,
+}
+
 /// Runs the application until it is killed.
 pub fn run_app(args: &AppArgs) -> Result<Exit> {
-    application::sell(&args.database).map_err(|error| Failure::new(Exit::Failed, error))?;
+    application::run(&args.database).map_err(|error| Failure::new(Exit::Failed, error))?;
+    Ok(Exit::Done)
+}
+
+/// Runs the replication until it is killed.
+pub fn run_replicate(args: &ReplicateArgs) -> Result<Exit> {
+    replicator::run(&args.database, &args.replica)
+        .map_err(|error| Failure::new(Exit::Failed, error))?;
     Ok(Exit::Done)
 }
 
@@ -89,42 +103,38 @@ impl Demo {
             self.database.display(),
             self.replica.display()
         ));
-        let mut shop = Application::start(&self.database)?;
-        let replicator = Replicator::start(vec![self.options()])?;
-
-        self.screen.say("1. The shop sells. Every commit is carried to the replica as it happens:");
-        self.watch(&mut shop, &replicator, time)?;
-        let loss = self.lose(shop, replicator)?;
+        let mut processes = Processes {
+            shop: application::start(&self.database)?,
+            replication: replicator::start(&self.database, &self.replica)?,
+        };
+        self.screen.say(
+            "1. The shop sells, and every commit is carried to the replica: a lone one at once, \
+             those of\n   a busy time together, once a second (sync-interval):",
+        );
+        self.watch(&mut processes, time)?;
+        let loss = self.lose(processes)?;
         self.restore(&loss)?;
         self.compare(&loss)
     }
 
-    fn options(&self) -> DatabaseOptions {
-        let replica = FileStorage::new(&self.replica).with_owner_of(&self.database);
-        DatabaseOptions::new(&self.database, Arc::new(replica))
-    }
-
-    fn watch(
-        &mut self,
-        shop: &mut Application,
-        replicator: &Replicator,
-        time: Duration,
-    ) -> Result<()> {
+    fn watch(&mut self, processes: &mut Processes, time: Duration) -> Result<()> {
         let start = Instant::now();
         while start.elapsed() < time {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Failure::new(Exit::Failed, "interrupted"));
             }
-            if !shop.is_alive() {
-                return Err(Failure::new(Exit::Failed, "the shop's application has ended"));
-            }
-            let (committed, safe, waiting) = shop.progress(covered(replicator));
+            processes.check()?;
+            let covered = processes.covered();
+            let (committed, safe, waiting) = processes.shop.told(|commits| {
+                let safe = count_safe(commits, covered);
+                (commits.len() as u64, safe as u64, commits.get(safe).map(|it| it.at))
+            });
             let behind = waiting.and_then(|at| at.elapsed().ok()).unwrap_or_default();
             self.screen.refresh(&format!(
                 "   {:4.1} s: {:>6} orders committed, {:>6} of them in the replica, {} behind",
                 start.elapsed().as_secs_f64(),
-                output::count(committed as u64),
-                output::count(safe as u64),
+                output::count(committed),
+                output::count(safe),
                 output::duration(behind),
             ));
             thread::sleep(Duration::from_millis(50));
@@ -134,23 +144,22 @@ impl Demo {
     }
 
     /// The plug is pulled and the disk is gone: no goodbye to anybody.
-    fn lose(&mut self, shop: Application, replicator: Replicator) -> Result<Loss> {
-        let covered = covered(&replicator);
+    fn lose(&mut self, mut processes: Processes) -> Result<Loss> {
+        let covered = processes.covered();
         let at = SystemTime::now();
-        let commits = shop.kill();
-        // Stopped without a final sync: as if it had died with the machine.
-        let _ = replicator.stop(Instant::now(), &AtomicBool::new(true));
-        let state = engine::local::directory(&self.database, None);
+        processes.replication.kill();
+        processes.shop.kill();
+        let commits = processes.shop.told(<[Commit]>::to_vec);
         let size = fs::metadata(&self.database).map_or(0, |file| file.len());
         for suffix in ["", "-wal", "-shm"] {
             let mut path = self.database.clone().into_os_string();
             path.push(suffix);
             remove(fs::remove_file(path))?;
         }
+        let state = engine::local::directory(&self.database, None);
         remove(fs::remove_dir_all(state))?;
 
-        let safe =
-            commits.partition_point(|it| covered.is_some_and(|covered| it.at <= covered));
+        let safe = count_safe(&commits, covered);
         self.screen.say(&format!(
             "\n2. Disaster: the machine dies in the middle of a sale, and its disk with it.\n   \
              Lost: the database of {}, its WAL, our own state. Left: the replica.\n   The shop \
@@ -222,9 +231,30 @@ impl Demo {
     }
 }
 
-/// Every commit that returned before this moment is in the replica.
-fn covered(replicator: &Replicator) -> Option<SystemTime> {
-    replicator.statuses().first().and_then(|status| status.covered_until)
+/// What runs on the machine that will die.
+struct Processes {
+    shop: Process<Commit>,
+    replication: Process<SystemTime>,
+}
+
+impl Processes {
+    /// Every commit that returned before this moment is in the replica.
+    fn covered(&self) -> Option<SystemTime> {
+        self.replication.told(|moments| moments.last().copied())
+    }
+
+    fn check(&mut self) -> Result<()> {
+        let died = |what| Err(Failure::new(Exit::Failed, format_args!("the {what} has ended")));
+        match (self.shop.is_alive(), self.replication.is_alive()) {
+            (false, _) => died("shop's application"),
+            (_, false) => died("replication"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn count_safe(commits: &[Commit], covered: Option<SystemTime>) -> usize {
+    commits.partition_point(|it| covered.is_some_and(|covered| it.at <= covered))
 }
 
 /// What was not there need not be removed.

@@ -13,10 +13,10 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::go_duration;
 use crate::logging::{self, Level, Target};
+use crate::places;
 use crate::signals::{self, Listener};
 use crate::source::replica_url;
 use crate::supervise::{self, Child};
-use crate::places;
 
 /// A first copy may take as long as it takes.
 const NO_HURRY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -170,8 +170,10 @@ impl Job {
         };
         args.config.unused_with_url()?;
         if Url::is_url(path) && !path.starts_with("sqlite") {
-            return Err(Failure::usage(format_args!("the database comes first, and {path} is a URL"))
-                .hint(format_args!("as in: {example}")));
+            return Err(Failure::usage(format_args!(
+                "the database comes first, and {path} is a URL"
+            ))
+            .hint(format_args!("as in: {example}")));
         }
         Ok(Job {
             databases: vec![Database::new(places::absolute(path)?, replica_url(url)?)],
@@ -208,7 +210,8 @@ impl Job {
 
     fn start_logging(&self, given: Option<Level>) {
         let level = given.or_else(logging::level_from_environment).or(self.logging.level);
-        let target = if self.logging.stderr == Some(false) { Target::Stdout } else { Target::Stderr };
+        let target =
+            if self.logging.stderr == Some(false) { Target::Stdout } else { Target::Stderr };
         logging::start(level.unwrap_or(Level::Info), self.logging.format, target);
     }
 }

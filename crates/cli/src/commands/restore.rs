@@ -90,7 +90,8 @@ pub fn run(args: &Args) -> Result<Exit> {
     let target = target(args)?;
     let source = Source::find(&args.source, &args.config)?;
     let output = output(args, &source)?;
-    let report = Report { output: &output, source: &args.source, url: &source.url, json: args.json };
+    let report =
+        Report { output: &output, source: &args.source, url: &source.url, json: args.json };
     if args.dry_run {
         return dry_run(args, &source, target, &report);
     }
@@ -156,9 +157,7 @@ fn progress(args: &Args) -> Result<Box<dyn Progress>> {
 
 fn target(args: &Args) -> Result<Target> {
     match (&args.txid, &args.timestamp) {
-        (Some(_), Some(_)) => {
-            Err(Failure::usage("-txid and -timestamp cannot be used together"))
-        }
+        (Some(_), Some(_)) => Err(Failure::usage("-txid and -timestamp cannot be used together")),
         (Some(text), None) => match text.to_ascii_lowercase().parse::<Txid>() {
             Ok(txid) => Ok(Target::Txid(txid)),
             Err(_) => Err(Failure::usage(format_args!("-txid: {text:?} is not a transaction"))

@@ -3,6 +3,7 @@
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output;
+use serde::Serialize;
 
 /// Print the version, and the version of SQLite inside
 #[derive(Debug, clap::Args)]
@@ -13,11 +14,17 @@ pub struct Args {
     json: bool,
 }
 
+#[derive(Serialize)]
+struct Versions {
+    version: &'static str,
+    sqlite: &'static str,
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     let (version, sqlite) = (env!("CARGO_PKG_VERSION"), rusqlite::version());
     if args.json {
-        output::json(&serde_json::json!({"version": version, "sqlite_version": sqlite}))?;
+        output::json(&Versions { version, sqlite })?;
     } else {
         output::line(format_args!("brooklet {version}\nSQLite {sqlite}"))?;
     }

@@ -52,8 +52,10 @@ impl<'a> Section<'a> {
             let path = self.path(&text);
             if keys.later.contains(&text.as_str()) {
                 return Err(Problem::new(key.line, format_args!("{path} is not supported yet"))
-                    .hint("Litestream knows this key; this version of brooklet does not, and \
-                           will not pretend to"));
+                    .hint(
+                        "Litestream knows this key; this version of brooklet does not, and \
+                           will not pretend to",
+                    ));
             }
             if let Some((_, became)) = keys.dropped.iter().find(|(it, _)| *it == text) {
                 let message = format_args!("{path} is no longer a setting");
@@ -110,9 +112,8 @@ impl<'a> Section<'a> {
             Err(Unset(name)) => {
                 let path = self.path(key);
                 let message = format_args!("{path} uses ${name}, which is not set");
-                Err(Problem::new(line, message).hint(
-                    "set the variable, write $$ for a dollar sign, or pass -no-expand-env",
-                ))
+                Err(Problem::new(line, message)
+                    .hint("set the variable, write $$ for a dollar sign, or pass -no-expand-env"))
             }
         }
     }
@@ -170,7 +171,8 @@ impl<'a> Section<'a> {
             "true" | "yes" | "on" | "y" => Ok(Some(true)),
             "false" | "no" | "off" | "n" => Ok(Some(false)),
             _ => {
-                let message = format_args!("{} must be true or false, not {text:?}", self.path(key));
+                let message =
+                    format_args!("{} must be true or false, not {text:?}", self.path(key));
                 Err(Problem::new(line, message))
             }
         }

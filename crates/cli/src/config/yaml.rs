@@ -36,7 +36,8 @@ pub enum Value {
 
 /// Reads one document; an empty one is `Null`.
 pub fn parse(text: &str) -> Result<Node, Problem> {
-    let mut builder = Builder { parser: Parser::new_from_str(text), anchors: HashMap::new(), size: 0 };
+    let mut builder =
+        Builder { parser: Parser::new_from_str(text), anchors: HashMap::new(), size: 0 };
     let mut root = None;
     while let Some((event, span)) = builder.next()? {
         match event {

@@ -18,9 +18,8 @@ const SCHEMA: &str = "
     CREATE INDEX orders_by_customer ON orders (customer);";
 
 const NAMES: [&str; 8] = ["Ada", "Barbara", "Edsger", "Grace", "Jim", "Leslie", "Niklaus", "Tony"];
-const WORDS: [&str; 10] = [
-    "please", "wrap", "as", "a", "gift", "leave", "with", "the", "neighbour", "thanks",
-];
+const WORDS: [&str; 10] =
+    ["please", "wrap", "as", "a", "gift", "leave", "with", "the", "neighbour", "thanks"];
 
 /// One order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,17 +42,19 @@ impl Order {
         let customer = format!("{} {id}", pick(&NAMES));
         let words = 2 + id.unsigned_abs() as usize % 30;
         let note = (0..words).map(|_| pick(&WORDS)).collect::<Vec<_>>().join(" ");
-        let lines = (0..random.u64(1..=4))
-            .map(|_| (random.i64(1..=PRODUCTS), random.i64(1..=5)))
-            .collect();
+        let lines =
+            (0..random.u64(1..=4)).map(|_| (random.i64(1..=PRODUCTS), random.i64(1..=5))).collect();
         Order { id, customer, note, lines }
     }
 
     /// Places the order: itself, its lines and the stock change together or not at all.
     pub fn place(&self, shop: &mut Connection) -> rusqlite::Result<()> {
         let sale = shop.transaction()?;
-        sale.prepare("INSERT INTO orders VALUES (?, ?, ?)")?
-            .execute(params![self.id, self.customer, self.note])?;
+        sale.prepare("INSERT INTO orders VALUES (?, ?, ?)")?.execute(params![
+            self.id,
+            self.customer,
+            self.note
+        ])?;
         for (position, (product, quantity)) in (1_i64..).zip(&self.lines) {
             sale.prepare("INSERT INTO order_lines VALUES (?, ?, ?, ?)")?
                 .execute(params![self.id, position, product, quantity])?;

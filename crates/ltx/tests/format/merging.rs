@@ -31,7 +31,8 @@ proptest! {
             prop_assert_eq!(&contents.pages, &history.states[last - 1]);
         }
         let [first, last] = [first, last].map(|txid| txid as u64);
-        let newest = Header::decode(history.files[last as usize - 1].first_chunk().unwrap()).unwrap();
+        let newest = history.files[last as usize - 1].first_chunk().unwrap();
+        let newest = Header::decode(newest).unwrap();
         let expected = Header { txids: txids(first, last), ..newest };
         prop_assert_eq!(contents.header, expected);
         prop_assert_eq!(contents.header.tag(), Some(tag(last)));

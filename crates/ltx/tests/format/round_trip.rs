@@ -83,6 +83,10 @@ fn encoder_refuses_what_would_be_invalid() {
     let mut increment = encoder(2, 2);
     assert!(matches!(increment.write_page(pgno(1), &[0; 511]), Err(Error::PageLength { .. })));
 
+    let mut careless = encoder(1, 2);
+    assert!(careless.write_page(pgno(1), &[0; 511]).is_err());
+    assert!(matches!(careless.write_page(pgno(2), &zeros), Err(Error::MissingPage(1))));
+
     let mut run = FrameRun::new(PageSize::new(512).unwrap());
     let lock = PageSize::new(512).unwrap().lock_page();
     assert!(matches!(run.push(lock, &zeros), Err(Error::LockPage(_))));
@@ -114,4 +118,14 @@ proptest! {
         prop_assert!(contents.index_trusted);
         prop_assert_eq!((contents.header, contents.pages), (header, pages));
     }
+}
+
+#[test]
+fn runs_and_readers_move_between_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<FrameRun>();
+    is_send::<Encoder<Vec<u8>>>();
+    is_send::<ltx::Decoder<&[u8]>>();
+    is_send::<ltx::FramesSum>();
+    is_send::<ltx::Index>();
 }

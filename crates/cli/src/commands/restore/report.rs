@@ -142,8 +142,7 @@ impl Report<'_> {
         if self.json {
             let target_path = self.output.display().to_string();
             let (source, replica) = (self.source, self.kind());
-            let summary =
-                PlanSummary { source, target_path, replica, min_txid, max_txid, files };
+            let summary = PlanSummary { source, target_path, replica, min_txid, max_txid, files };
             return output::json(&summary);
         }
         output::line(format_args!(

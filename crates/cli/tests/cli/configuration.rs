@@ -1,0 +1,85 @@
+//! Configuration files, good and bad.
+
+use crate::program::Folder;
+
+#[track_caller]
+fn invalid(text: &str, stderr: &str) {
+    let folder = Folder::new();
+    folder.write("litestream.yml", text);
+    folder.run(&["databases", "-config", "litestream.yml"]).fails(3, stderr);
+}
+
+#[test]
+fn unknown_and_unsupported_keys_name_themselves_and_their_line() {
+    invalid(
+        "dbs:\n  - path: /a.db\n    replica:\n      sync_interval: 1s\n",
+        "error: /here/litestream.yml:4: unknown key dbs[0].replica.sync_interval\n\
+         hint: did you mean \"sync-interval\"?",
+    );
+    invalid(
+        "# metrics\naddr: ':9090'\n",
+        "error: /here/litestream.yml:2: addr is not supported yet\n\
+         hint: Litestream knows this key; this version of brooklet does not, and will not \
+         pretend to",
+    );
+}
+
+#[test]
+fn values_are_checked_where_they_stand() {
+    invalid(
+        "dbs:\n  - path: /a.db\n    busy-timeout: 10\n    replica: {path: /b}\n",
+        "error: /here/litestream.yml:3: dbs[0].busy-timeout: the duration \"10\" has no unit\n\
+         hint: write it as 10s, 1m30s or 500ms",
+    );
+    invalid(
+        "dbs:\n  - path: $BROOKLET_UNSET/a.db\n    replica: {path: /b}\n",
+        "error: /here/litestream.yml:2: dbs[0].path uses $BROOKLET_UNSET, which is not set\n\
+         hint: set the variable, write $$ for a dollar sign, or pass -no-expand-env",
+    );
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let folder = Folder::new();
+    let hint = "hint: name it with -config or $LITESTREAM_CONFIG, or pass a replica URL instead";
+    folder
+        .run(&["databases", "-config", "nope.yml"])
+        .fails(3, &format!("error: config file not found: /here/nope.yml\n{hint}"));
+    let run = folder.command(&["databases"]).env("LITESTREAM_CONFIG", "elsewhere.yml").output();
+    let stderr = String::from_utf8(run.unwrap().stderr).unwrap();
+    assert!(stderr.contains("/elsewhere.yml\n"), "{stderr}");
+}
+
+#[test]
+fn databases_are_listed() {
+    let folder = Folder::new();
+    folder.write(
+        "litestream.yml",
+        "dbs:\n- path: ${BASE}/a.db\n  replica: {url: 'file:///backup/a'}\n- path: b.db\n  \
+         replicas: [{path: backup}]\n",
+    );
+    let list = |flags: &[&str]| {
+        let mut args = vec!["databases", "-config", "litestream.yml"];
+        args.extend(flags);
+        let output = folder.command(&args).env("BASE", "/srv").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let here = folder.path("").canonicalize().unwrap();
+        let here = here.to_string_lossy().trim_end_matches('/').to_owned();
+        String::from_utf8(output.stdout).unwrap().replace(&here, "/here")
+    };
+    let lines: Vec<String> = list(&[])
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "path replica url",
+            "/srv/a.db file file:///backup/a",
+            "/here/b.db file file:///here/backup",
+        ]
+    );
+    let json: serde_json::Value = serde_json::from_str(&list(&["--json"])).unwrap();
+    assert_eq!(json[1]["path"], "/here/b.db");
+    assert_eq!(json[1]["replica"], "file");
+}

@@ -1,0 +1,156 @@
+//! `replicate`: its beginnings, and above all its ends.
+
+use crate::program::{Folder, add, files, until};
+use rustix::process::Signal;
+use std::io::{BufRead, BufReader};
+
+const REPLICA: &str = "replica";
+const URL: &str = "@replica";
+
+fn restored(folder: &Folder) -> Vec<i64> {
+    folder.run(&["restore", "-o", "restored.db", URL]).ok();
+    folder.numbers("restored.db")
+}
+
+#[test]
+fn once_brings_the_replica_up_to_date() {
+    let folder = Folder::new();
+    let database = folder.database("app.db");
+    add(&database, 1..=100);
+    folder.run(&["replicate", "-once", "app.db", URL]).ok();
+    assert_eq!(restored(&folder), Vec::from_iter(1..=100));
+    add(&database, 101..=103);
+    folder.run(&["replicate", "app.db", URL, "-once"]).ok();
+    folder.run(&["restore", "-force", "-o", "restored.db", URL]).ok();
+    assert_eq!(folder.numbers("restored.db"), Vec::from_iter(1..=103));
+}
+
+#[test]
+fn once_needs_a_database() {
+    Folder::new()
+        .run(&["replicate", "-once", "app.db", URL])
+        .fails(1, "error: no database at /here/app.db\nhint: with -once it is not waited for");
+}
+
+#[test]
+fn sigterm_and_sigint_carry_the_last_commits() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let folder = Folder::new();
+        let database = folder.database("app.db");
+        let mut running = folder.start(&["replicate", "app.db", URL]);
+        until("the first file", || files(&folder.path(REPLICA)) > 0);
+        add(&database, 1..=500);
+        running.signal(signal);
+        running.wait().ok();
+        assert_eq!(restored(&folder), Vec::from_iter(1..=500));
+    }
+}
+
+#[test]
+fn the_childs_code_is_ours_and_its_commits_are_kept() {
+    for (command, code) in
+        [("sh -c 'exit 7'", 7), ("true", 0), ("sh -c 'kill -9 $$'", 137), ("sh -c 'kill $$'", 143)]
+    {
+        let folder = Folder::new();
+        let database = folder.database("app.db");
+        add(&database, 1..=50);
+        let ran = folder.run(&["replicate", "-exec", command, "app.db", URL]);
+        assert_eq!(ran.code, Some(code), "{ran:?}");
+        assert_eq!(restored(&folder), Vec::from_iter(1..=50));
+    }
+}
+
+#[test]
+fn signals_reach_the_child_and_it_is_waited_for() {
+    let folder = Folder::new();
+    let database = folder.database("app.db");
+    let command =
+        "sh -c 'trap \"echo got it; exit 9\" TERM; echo ready; while :; do sleep 0.01; done'";
+    let mut running = folder.start(&["replicate", "-exec", command, "app.db", URL]);
+    let mut stdout = BufReader::new(running.child().stdout.take().unwrap()).lines();
+    assert_eq!(stdout.next().unwrap().unwrap(), "ready");
+    add(&database, 1..=20);
+    running.signal(Signal::TERM);
+    assert_eq!(stdout.next().unwrap().unwrap(), "got it");
+    assert_eq!(running.wait().code, Some(9));
+    assert_eq!(restored(&folder), Vec::from_iter(1..=20));
+}
+
+#[test]
+fn a_second_signal_ends_everything_at_once() {
+    let folder = Folder::new();
+    folder.database("app.db");
+    let command = "sh -c 'trap \"\" TERM; echo ready; exec sleep 1000'";
+    let mut running = folder.start(&["replicate", "-exec", command, "app.db", URL]);
+    let mut stdout = BufReader::new(running.child().stdout.take().unwrap()).lines();
+    assert_eq!(stdout.next().unwrap().unwrap(), "ready");
+    running.signal(Signal::TERM);
+    let mut stderr = BufReader::new(running.child().stderr.take().unwrap()).lines();
+    until("the first signal", || stderr.next().unwrap().unwrap().contains("signal received"));
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait().code, Some(137));
+}
+
+#[test]
+fn a_final_sync_that_does_not_finish_is_code_11() {
+    let folder = Folder::new();
+    add(&folder.database("app.db"), 1..=5);
+    folder.write("file", "no directory can be made below a file");
+    folder.write(
+        "c.yml",
+        "shutdown-sync-timeout: 100ms\nlogging: {type: json}\n\
+         dbs: [{path: app.db, replica: {path: file/replica}}]\n",
+    );
+    let ran = folder.run(&["replicate", "-config", "c.yml", "-exec", "true"]);
+    assert_eq!(ran.code, Some(11), "{ran:?}");
+    let lines: Vec<serde_json::Value> =
+        ran.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let unfinished = |line: &serde_json::Value| {
+        line["level"] == "ERROR" && line["msg"].as_str().is_some_and(|it| it.contains("final sync"))
+    };
+    assert!(lines.iter().any(unfinished), "{}", ran.stderr);
+
+    let ran = folder.run(&["replicate", "-config", "c.yml", "-exec", "sh -c 'exit 3'"]);
+    assert_eq!(ran.code, Some(3), "the child's own code comes first: {ran:?}");
+}
+
+#[test]
+fn a_program_that_cannot_run_is_an_error() {
+    let folder = Folder::new();
+    folder.database("app.db");
+    let ran = folder.run(&["replicate", "-exec", "/no/such/program", "app.db", URL]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("error: cannot run \"/no/such/program\""), "{ran:?}");
+}
+
+#[test]
+fn a_configuration_replicates_all_of_its_databases() {
+    let folder = Folder::new();
+    folder.write(
+        "c.yml",
+        "dbs:\n- {path: a.db, replica: {path: ra}}\n- {path: b.db, replica: {path: rb}}\n",
+    );
+    add(&folder.database("a.db"), 1..=3);
+    add(&folder.database("b.db"), 4..=6);
+    folder.run(&["replicate", "-config", "c.yml", "-once"]).ok();
+    let back = |name: &str, copy: &str| {
+        folder.run(&["restore", "-config", "c.yml", "-o", copy, name]).ok();
+        folder.numbers(copy)
+    };
+    assert_eq!(back("a.db", "a2.db"), [1, 2, 3]);
+    assert_eq!(back("b.db", "b2.db"), [4, 5, 6]);
+}
+
+#[test]
+fn a_database_that_comes_later_is_waited_for() {
+    let folder = Folder::new();
+    let mut running = folder.start(&["replicate", "app.db", URL]);
+    let mut stderr = BufReader::new(running.child().stderr.take().unwrap()).lines();
+    until("the start", || stderr.next().unwrap().unwrap().contains("msg=replicating"));
+    assert!(!folder.path("app.db").exists());
+    add(&folder.database("app.db"), 1..=9);
+    until("the first file", || files(&folder.path(REPLICA)) > 0);
+    running.signal(Signal::TERM);
+    running.wait().ok();
+    assert_eq!(restored(&folder), Vec::from_iter(1..=9));
+}
