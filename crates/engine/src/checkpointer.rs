@@ -42,6 +42,8 @@ pub(crate) struct Checkpointer {
     parked: Option<Position>,
     /// End of the part of the WAL that was written to disk.
     written: u64,
+    /// Tries in a row that did not end in a WAL that is copied back whole.
+    misses: u32,
 }
 
 /// How urgent a checkpoint is.
@@ -57,7 +59,15 @@ pub(crate) enum Urgency {
 
 impl Checkpointer {
     pub(crate) fn new(soft_frames: u32, interval: Option<Duration>, now: Instant) -> Self {
-        Checkpointer { soft_frames, interval, last: now, not_before: now, parked: None, written: 0 }
+        Checkpointer {
+            soft_frames,
+            interval,
+            last: now,
+            not_before: now,
+            parked: None,
+            written: 0,
+            misses: 0,
+        }
     }
 
     /// How urgent a checkpoint is with a WAL that ends at `tip`.
@@ -130,8 +140,12 @@ impl Checkpointer {
             copied
         })?;
         history.sync(local)?;
-        if stopped.is_none() || self.parked != Some(history.position) {
-            self.not_before = Instant::now() + HARD_RETRY;
+        if self.parked == Some(history.position) {
+            self.misses = 0;
+        } else {
+            let wait = HARD_RETRY.saturating_mul(1 << self.misses.min(6));
+            self.not_before = Instant::now() + wait;
+            self.misses += 1;
         }
         tracing::debug!(
             db = %live.path().display(), ?held, stopped = stopped.is_some(),
