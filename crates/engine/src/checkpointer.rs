@@ -106,11 +106,12 @@ impl Checkpointer {
         let mut held = Duration::ZERO;
         let stopped = live.with_writers_stopped(PATIENCE, |live| {
             let began = Instant::now();
-            rotate(live, history, local)?;
+            move_pin(live, history, local)?;
             let copied = self.copy_back(live, history, local);
             held = began.elapsed();
             copied
         })?;
+        history.sync(local)?;
         if stopped.is_none() || self.parked != Some(history.position) {
             self.not_before = Instant::now() + HARD_RETRY;
         }
@@ -132,7 +133,7 @@ impl Checkpointer {
         if !live.checkpoint()?.is_complete() {
             return Ok(());
         }
-        rotate(live, history, local)?;
+        move_pin(live, history, local)?;
         if live.backfilled()? == history.position.frame {
             self.parked = Some(history.position);
         }
@@ -140,15 +141,30 @@ impl Checkpointer {
     }
 }
 
-/// Moves the pin to the tip. Everything up to it is captured and durable before the old pin goes:
-/// what that one kept may be overwritten afterwards.
+/// Moves the pin to the tip, and makes everything up to it durable.
 fn rotate(live: &mut Live, history: &mut History, local: &Local) -> Result<(), Error> {
-    live.rotate(|live, tip| {
-        match history.position.advance_pinned(&tip) {
-            Advance::None => history.position = Position::at(&tip),
-            Advance::After(frame) => history.capture(live, local, &tip, frame)?,
-            Advance::Broken(reason) => return Err(Error::Discontinuity(reason)),
+    move_pin(live, history, local)?;
+    history.sync(local)
+}
+
+/// Moves the pin to the tip. Everything up to it is captured before the old pin goes: what that
+/// one kept may be overwritten afterwards.
+///
+/// A power cut may take the captured file, but then the database has its pages: they were synced
+/// by the checkpoint that allowed the overwriting, and are found by comparing.
+fn move_pin(live: &mut Live, history: &mut History, local: &Local) -> Result<(), Error> {
+    live.rotate(|live, tip| match history.position.advance_pinned(&tip) {
+        Advance::None => {
+            history.position = Position::at(&tip);
+            Ok(())
         }
-        history.sync(local)
+        Advance::After(frame) => history.capture(live, local, &tip, frame),
+        Advance::Broken(reason) => Err(Error::Discontinuity(reason)),
     })
+}
+
+/// Lets SQLite mend a WAL-index that a writer left half written when it died.
+pub(crate) fn mend(live: &mut Live, history: &mut History, local: &Local) -> Result<(), Error> {
+    live.hold_checkpoints(false);
+    rotate(live, history, local)
 }

@@ -12,7 +12,7 @@ use storage::{Object, Storage};
 
 use crate::Error;
 use crate::capture::History;
-use crate::checkpointer::{Checkpointer, Urgency};
+use crate::checkpointer::{self, Checkpointer, Urgency};
 use crate::image::{self, ImagePlan};
 use crate::local::Local;
 use crate::position::{Advance, Position};
@@ -152,7 +152,13 @@ impl Database {
     /// Captures what is new, keeps the WAL small, and says when to look again.
     fn follow(&self, attached: &mut Attached) -> Result<Next, Error> {
         let (moment, forced) = (Moment::now(), self.shared.forced.swap(false, Ordering::SeqCst));
-        let tip = attached.live.tip()?;
+        let tip = match attached.live.tip() {
+            Ok(tip) => tip,
+            Err(_) => {
+                checkpointer::mend(&mut attached.live, &mut attached.history, &self.local)?;
+                attached.live.tip()?
+            }
+        };
         let page_size = attached.live.page_size();
         let urgency = attached.checkpointer.urgency(page_size, &tip, moment.instant);
         let due = forced || urgency == Urgency::Hard || attached.next_sync <= moment.instant;
@@ -242,6 +248,8 @@ impl Database {
         }
         let quiet = *tip == attached.last_tip;
         attached.last_tip = *tip;
+        // Half of the usual threshold: held before the first try in vain.
+        attached.live.hold_checkpoints(!quiet && tip.frame >= self.options.checkpoint_pages / 2);
         if !quiet || !self.arm() {
             return Ok(Next::At(again.min(now + BUSY_LOOK)));
         }

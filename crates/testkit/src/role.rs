@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fastrand::Rng;
 use rusqlite::{Connection, ErrorCode};
@@ -206,14 +206,7 @@ impl Writer {
                 Some(db) => db,
                 None => db.insert(self.open()?),
             };
-            let n = match self.workload.commit_next(connection) {
-                Ok(n) => n,
-                Err(error) if is_busy(&error) => {
-                    say("busy", &format!("after {:?}: {error}", begun.elapsed()));
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+            let n = self.commit(connection)?;
             commits += 1;
             longest = longest.max(begun.elapsed());
             pace.committed(n, commits, longest);
@@ -225,6 +218,28 @@ impl Writer {
         pace.report();
         drop(db);
         Ok(())
+    }
+}
+
+impl Writer {
+    /// Commits the next transaction, after as many tries as it takes; reports it if that is more
+    /// than one.
+    fn commit(&self, db: &mut Connection) -> rusqlite::Result<u64> {
+        let (begun, at) = (Instant::now(), SystemTime::now());
+        for tries in 1.. {
+            match self.workload.commit_next(db) {
+                Ok(n) if tries == 1 => return Ok(n),
+                Ok(n) => {
+                    let at = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+                    let held = begun.elapsed();
+                    say("busy", &format!("{n} took {tries} tries and {held:?}, at {at} ms"));
+                    return Ok(n);
+                }
+                Err(error) if is_busy(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        unreachable!("tries do not end")
     }
 }
 

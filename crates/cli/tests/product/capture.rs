@@ -113,32 +113,36 @@ fn growth_by_thousands_of_pages_while_others_checkpoint() {
 fn every_page_size_restores_alike_by_us_and_by_litestream() {
     let _turn = turn::shared();
     let litestream = Tool::litestream();
-    for exponent in 9..=16 {
-        let mut stage = Stage::new(&format!("page-size-{}", 1 << exponent), Mix::Everything);
-        let layout = Layout {
-            page_size: 1 << exponent,
-            incremental_vacuum: stage.rng.bool(),
-            ..Layout::default()
-        };
-        let mut app = stage.create(layout);
-        let mut n = 0;
-        for _ in 0..2 {
-            let replicator = stage.replicate_first();
-            for _ in 0..3 {
-                let burst = stage.rng.u64(1..20);
-                n = stage.workload.commit_many(&mut app, burst);
-                stage.tool.await_n(&stage.replica, n);
-            }
-            if stage.rng.bool() {
-                replicator.kill();
-            } else {
-                replicator.stop();
-            }
+    std::thread::scope(|sizes| {
+        for exponent in 9..=16 {
+            let litestream = litestream.as_ref();
+            sizes.spawn(move || restore_alike(1 << exponent, litestream));
         }
-        stage.expect_all_right(n);
-        if let Some(litestream) = &litestream {
-            stage.expect_same_restores(litestream);
+    });
+}
+
+fn restore_alike(page_size: u32, litestream: Option<&Tool>) {
+    let mut stage = Stage::new(&format!("page-size-{page_size}"), Mix::Everything);
+    let incremental_vacuum = stage.rng.bool();
+    let layout = Layout { page_size, incremental_vacuum, ..Layout::default() };
+    let mut app = stage.create(layout);
+    let mut n = 0;
+    for _ in 0..scaled(2) {
+        let replicator = stage.replicate_first();
+        for _ in 0..3 {
+            let burst = stage.rng.u64(1..20);
+            n = stage.workload.commit_many(&mut app, burst);
+            stage.tool.await_n(&stage.replica, n);
         }
+        if stage.rng.bool() {
+            replicator.kill();
+        } else {
+            replicator.stop();
+        }
+    }
+    stage.expect_all_right(n);
+    if let Some(litestream) = litestream {
+        stage.expect_same_restores(litestream);
     }
 }
 
@@ -147,14 +151,15 @@ fn a_wal_that_is_reused_in_place_keeps_its_size_and_is_still_read() {
     let _turn = turn::shared();
     let stage = Stage::new("reused", Mix::Small);
     let mut app = stage.create(Layout::default());
-    app.execute_batch("PRAGMA wal_autocheckpoint=0").expect("no auto-checkpoint");
+    app.execute_batch("PRAGMA wal_autocheckpoint=0; PRAGMA busy_timeout=0")
+        .expect("no auto-checkpoint, no patience");
     let replicator = stage.replicate_first();
-    for _ in 0..scaled(4) {
+    for _ in 0..scaled(3) {
         let n = stage.workload.commit_many(&mut app, 300);
         stage.tool.await_n(&stage.replica, n);
         let restart = app.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
         restart.expect("ask for a restart");
-        for _ in 0..5 {
+        for _ in 0..3 {
             let n = stage.workload.commit_many(&mut app, 1);
             stage.tool.await_n(&stage.replica, n);
         }

@@ -55,12 +55,14 @@ fn an_existing_output_is_not_touched_without_force() {
 }
 
 /// Every file of the replica in turn is deleted, emptied, cut in half, or gets a bit flipped: the
-/// restore is right, or it fails and leaves nothing.
+/// restore is right, or it fails and leaves nothing. Only that the last file is gone, nothing in
+/// the replica can tell.
 #[test]
 fn a_damaged_replica_never_restores_to_something_else() {
     let _turn = turn::shared();
     let (mut stage, n) = replicated("damage");
     let output = stage.scratch.path("out.db");
+    let last = stage.replica.last_txid();
     for file in stage.replica.files() {
         let whole = fs::read(&file.path).expect("read an object");
         let mut flipped = whole.clone();
@@ -77,7 +79,12 @@ fn a_damaged_replica_never_restores_to_something_else() {
             match stage.tool.restore(&stage.replica, None, &output) {
                 Ok(()) => {
                     let found = stage.oracle().check_file(&output);
-                    assert_eq!(found, Ok(n), "{file:?} damaged ({shape:?}, bit of byte {at})");
+                    let hidden = damage.is_none() && file.max == last;
+                    let right = found == Ok(n) || hidden && found.is_ok();
+                    assert!(
+                        right,
+                        "{file:?}, {shape:?} (or byte {at} flipped): {found:?}, not {n}"
+                    );
                     fs::remove_file(&output).expect("remove the output");
                 }
                 Err(said) => {
