@@ -18,9 +18,11 @@ use crate::local::Local;
 use crate::position::{Advance, Position};
 
 /// WAL bytes past which writers are stopped for a moment.
-const HARD_LIMIT: u64 = 24 << 20;
-/// Frames that may be left to do while writers are stopped.
-const SHORT_REST: u32 = 1500;
+const HARD_LIMIT: u64 = 36 << 20;
+/// WAL bytes after which they are written to disk ahead of a checkpoint that will wait for them.
+const WRITE_BEHIND: u64 = 6 << 20;
+/// Bytes that may be left to do while writers are stopped.
+const SHORT_REST: u64 = 2 << 20;
 /// Rounds that try to make the rest that short.
 const ROUNDS: u32 = 4;
 /// How long to try for the write lock.
@@ -38,6 +40,8 @@ pub(crate) struct Checkpointer {
     last: Instant,
     not_before: Instant,
     parked: Option<Position>,
+    /// End of the part of the WAL that was written to disk.
+    written: u64,
 }
 
 /// How urgent a checkpoint is.
@@ -53,7 +57,7 @@ pub(crate) enum Urgency {
 
 impl Checkpointer {
     pub(crate) fn new(soft_frames: u32, interval: Option<Duration>, now: Instant) -> Self {
-        Checkpointer { soft_frames, interval, last: now, not_before: now, parked: None }
+        Checkpointer { soft_frames, interval, last: now, not_before: now, parked: None, written: 0 }
     }
 
     /// How urgent a checkpoint is with a WAL that ends at `tip`.
@@ -69,6 +73,20 @@ impl Checkpointer {
         } else {
             Urgency::None
         }
+    }
+
+    /// Writes a WAL that grows towards the hard limit to disk in pieces, so that no checkpoint has
+    /// to wait for all of it at once.
+    pub(crate) fn write_behind(&mut self, live: &Live, tip: &Tip) -> Result<(), Error> {
+        let end = frame_offset(live.page_size(), tip.frame + 1);
+        if end < self.written {
+            self.written = 0;
+        }
+        if end >= HARD_LIMIT / 4 && end - self.written >= WRITE_BEHIND {
+            live.wal().sync()?;
+            self.written = end;
+        }
+        Ok(())
     }
 
     /// Copies back what is captured, and parks the pin if nothing is left.
@@ -97,9 +115,9 @@ impl Checkpointer {
         self.last = Instant::now();
         for _ in 0..ROUNDS {
             rotate(live, history, local)?;
-            live.wal().sync()?;
             live.checkpoint()?;
-            if live.tip()?.frame.saturating_sub(history.position.frame) <= SHORT_REST {
+            let rest = live.tip()?.frame.saturating_sub(history.position.frame);
+            if frame_offset(live.page_size(), rest + 1) <= SHORT_REST {
                 break;
             }
         }
