@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let replicator = Replicator::start(job.databases.iter().map(options).collect())?;
     for database in &job.databases {
         let (db, replica) = (database.path.display(), &database.replica);
-        tracing::info!(%db, %replica, "replicating");
+        tracing::info!(%db, %replica, "starting");
     }
     if job.once {
         return once(replicator, &listener);

@@ -156,7 +156,7 @@ fn a_database_that_comes_later_is_waited_for() {
     let folder = Folder::new();
     let mut running = folder.start(&["replicate", "app.db", URL]);
     let mut stderr = BufReader::new(running.child().stderr.take().unwrap()).lines();
-    until("the start", || stderr.next().unwrap().unwrap().contains("msg=replicating"));
+    until("the start", || stderr.next().unwrap().unwrap().contains("msg=starting"));
     assert!(!folder.path("app.db").exists());
     add(&folder.database("app.db"), 1..=9);
     until("the first file", || files(&folder.path(REPLICA)) > 0);
