@@ -131,12 +131,13 @@ impl Database {
         {
             state.attached = None;
         }
+        let looked = Instant::now();
         let attached = match &mut state.attached {
             Some(attached) => attached,
             none => match self.attach()? {
                 Some(attached) => none.insert(attached),
                 None => {
-                    self.shared.set_state(DatabaseState::Waiting);
+                    self.shared.missing(looked);
                     return Ok(Next::At(Instant::now() + self.options.monitor_interval));
                 }
             },
