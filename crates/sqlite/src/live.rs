@@ -30,6 +30,8 @@ const PIN_PATIENCE: Duration = Duration::from_secs(10);
 /// Between two tries for the write lock. Writers hold it for microseconds.
 const LOCK_RETRY: Duration = Duration::from_micros(30);
 
+/// How often to try for the checkpoint lock.
+const CHECKPOINT_LOCK_TRIES: u32 = 50;
 /// How long to wait for another process's checkpoint to end.
 const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(10);
 
@@ -230,7 +232,9 @@ impl Live {
     /// checkpoint under way; nobody waits.
     pub fn hold_checkpoints(&self, hold: bool) {
         if hold && !self.holds_checkpoints.get() {
-            self.holds_checkpoints.set(checkpoint_lock::take(&self.writer));
+            // A try in vain holds it for a few microseconds.
+            let taken = (0..CHECKPOINT_LOCK_TRIES).any(|_| checkpoint_lock::take(&self.writer));
+            self.holds_checkpoints.set(taken);
         } else if !hold && self.holds_checkpoints.replace(false) {
             checkpoint_lock::give_back(&self.writer);
         }
