@@ -131,6 +131,9 @@ impl Checkpointer {
                 break;
             }
         }
+        // SQLite syncs the database only when all is copied back, under the lock in our case.
+        live.file().sync()?;
+        live.wal().sync()?;
         let mut held = Duration::ZERO;
         let stopped = live.with_writers_stopped(PATIENCE, |live| {
             let began = Instant::now();

@@ -1,5 +1,6 @@
 //! One database: what it is doing, and what it does next.
 
+use std::cmp::Reverse;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -27,6 +28,8 @@ use crate::watch::Watch;
 const BUSY_LOOK: Duration = Duration::from_millis(5);
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// How often to ask whether the one image at a time may be ours.
+const IMAGE_TURN: Duration = Duration::from_millis(20);
 /// Failures in a row after which everything is opened anew.
 const FAILURES_TO_DETACH: u32 = 3;
 
@@ -73,6 +76,8 @@ pub(crate) struct Surroundings {
     pub(crate) watch: Option<Watch>,
     pub(crate) uploads: Waker,
     pub(crate) upload_job: JobId,
+    /// One image at a time, so that small databases need not wait for large ones.
+    pub(crate) images: Arc<Mutex<()>>,
 }
 
 /// The capturing side of a database.
@@ -179,7 +184,8 @@ impl Database {
 
     /// Captures what is new, keeps the WAL small, and says when to look again.
     fn follow(&self, attached: &mut Attached) -> Result<Next, Error> {
-        let (moment, forced) = (Moment::now(), self.shared.forced.swap(false, Ordering::SeqCst));
+        let forced = self.shared.forced.swap(false, Ordering::SeqCst);
+        let moment = Moment::now();
         let tip = match attached.live.tip() {
             Ok(tip) => tip,
             Err(_) => {
@@ -299,8 +305,12 @@ impl Database {
 
     fn rebase(&self, attached: &mut Attached, reason: &str) -> Result<(), Error> {
         attached.lost = true;
-        attached.history = self.compare(&mut attached.live, &attached.history, reason)?;
+        let mut history = self.compare(&mut attached.live, &attached.history, reason)?;
         attached.lost = false;
+        // What was captured before and nobody was told of yet comes first.
+        history.fresh.splice(..0, attached.history.fresh.drain(..));
+        history.unsynced.splice(..0, attached.history.unsynced.drain(..));
+        attached.history = history;
         Ok(())
     }
 
@@ -309,18 +319,20 @@ impl Database {
         let db = self.options.path.display();
         tracing::warn!(%db, reason, after = %history.txid, "comparing the whole database with the last known state");
         let plan = ImagePlan {
-            level: Level::L0,
-            txids: TxidRange::single(history.txid.next()),
+            txid: history.txid.next(),
+            begins: false,
             lineage: history.lineage,
             not_before: Some(history.timestamp),
             base: history.sums.as_ref(),
         };
-        let history = self.image(live, &plan)?;
+        let compared = self.image(live, &plan)?;
         self.shared.rebased();
-        Ok(history)
+        Ok(compared)
     }
 
     fn image(&self, live: &mut Live, plan: &ImagePlan<'_>) -> Result<History, Error> {
+        live.hold_checkpoints(false);
+        let _turn = self.around.images.try_lock().map_err(|_| Error::Turn)?;
         let pinned = live.pin_exactly()?;
         let view = live.view(&pinned)?;
         let total = u64::from(view.pages());
@@ -348,6 +360,11 @@ impl Database {
                 None
             }
         };
+        let (began, start) = (Moment::now(), self.start(&here, remote.as_ref())?);
+        if matches!(start, Start::Continue(_)) {
+            // What is staged already goes out, whatever becomes of the database.
+            self.restart_uploads(remote.as_ref(), began)?;
+        }
         let live_options = LiveOptions { busy_timeout: self.options.busy_timeout };
         let mut live = match Live::attach(path, &live_options) {
             Ok(live) => live,
@@ -355,11 +372,16 @@ impl Database {
             Err(error) => return Err(error.into()),
         };
         let began = Moment::now();
-        let mut history = self.history(&mut live, &here, remote.as_ref())?;
+        let mut history = match start {
+            Start::Fresh => self.begin(&mut live, None)?,
+            Start::Anchor { after, reason } => {
+                tracing::warn!(db = %path.display(), reason, "the replica goes on with a whole image");
+                self.begin(&mut live, Some(after))?
+            }
+            Start::Continue(txid) => self.resume(&mut live, &Last::read(&self.local, txid)?)?,
+        };
         history.fresh.clear(); // they are among the pending ones
-        let uploaded = remote.as_ref().and_then(|remote| remote.last);
-        self.uploader.restart(remote.is_some(), uploaded, self.pending(uploaded, began)?);
-        self.around.uploads.wake(self.around.upload_job);
+        self.restart_uploads(remote.as_ref(), began)?;
         self.shared.captured(history.txid);
         self.shared.set_state(DatabaseState::Replicating);
         let replica = self.options.storage.url();
@@ -377,50 +399,64 @@ impl Database {
         }))
     }
 
-    /// The history that goes on here: resumed, or begun with a whole image.
-    fn history(
-        &self,
-        live: &mut Live,
-        here: &[Object],
-        remote: Option<&Remote>,
-    ) -> Result<History, Error> {
-        let db = self.options.path.display();
+    /// Where the history goes on: as the names say, unless the files behind them say otherwise.
+    fn start(&self, here: &[Object], remote: Option<&Remote>) -> Result<Start, Error> {
         let txids: Vec<Txid> = here.iter().map(|object| object.txids.max).collect();
-        let start = match (remote, txids.last()) {
-            (None, Some(last)) => Start::Continue(*last),
-            (remote, _) => start::decide(&txids, remote.and_then(|remote| remote.last)),
+        let Some(remote) = remote else {
+            // Somebody looked: there are local files. The replica is looked at when it answers.
+            return Ok(txids.last().map_or(Start::Fresh, |last| Start::Continue(*last)));
         };
-        let last = match start {
-            Start::Fresh => return self.begin(live, None),
-            Start::Anchor { after, reason } => {
-                tracing::warn!(%db, reason, "the replica goes on with a whole image");
-                return self.begin(live, Some(after));
-            }
-            Start::Continue(txid) => Last::read(&self.local, txid),
-        };
-        let last = match (last, remote) {
-            (Ok(last), _) => last,
-            (Err(error @ Error::Damaged { .. }), Some(remote)) => {
-                tracing::error!(%db, %error, "the replica goes on with a whole image");
-                return self.begin(live, remote.last);
-            }
-            (Err(error), _) => return Err(error),
-        };
-        if let Some(remote) = remote
-            && start::replica_differs(&self.local, &*self.options.storage, remote)?
-        {
-            tracing::error!(%db, replica = %self.options.storage.url(), "the replica holds another history than the local state, is a second program writing to it? It goes on with a whole image");
-            return self.begin(live, remote.last);
+        let start = start::decide(&txids, remote.last);
+        if !matches!(start, Start::Continue(_)) {
+            return Ok(start);
         }
-        self.resume(live, &last)
+        let damage = self.damaged(&txids, remote)?;
+        let Some(after) = remote.last else {
+            return Ok(damage.map_or(start, |_| Start::Fresh));
+        };
+        let anchor = |reason| Ok(Start::Anchor { after, reason });
+        if let Some(damage) = damage {
+            return anchor(damage);
+        }
+        if let Some(defect) = &remote.defect {
+            return anchor(format!("the replica cannot be restored: {defect}"));
+        }
+        if start::replica_differs(&self.local, &*self.options.storage, remote)? {
+            let reason =
+                "it holds another history than the local state: is a second program writing to it?";
+            return anchor(reason.to_string());
+        }
+        Ok(start)
+    }
+
+    /// What is wrong with the local files that the replica lacks, or with the last one.
+    fn damaged(&self, here: &[Txid], remote: &Remote) -> Result<Option<String>, Error> {
+        let lacking = here.iter().filter(|txid| Some(**txid) > remote.last);
+        for txid in lacking.chain(here.last()) {
+            let name = (Level::L0, TxidRange::single(*txid));
+            match self.local.verify(name, |_, _| ()) {
+                Ok(_) => {}
+                Err(error @ Error::Damaged { .. }) => return Ok(Some(error.to_string())),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    fn restart_uploads(&self, remote: Option<&Remote>, as_of: Moment) -> Result<(), Error> {
+        let uploaded = remote.and_then(|remote| remote.last);
+        let pending = self.pending(remote, as_of)?;
+        self.uploader.restart(remote.is_some(), uploaded, pending);
+        self.around.uploads.wake(self.around.upload_job);
+        Ok(())
     }
 
     /// Begins with a whole image, as the first transaction or as the one after `after`.
     fn begin(&self, live: &mut Live, after: Option<Txid>) -> Result<History, Error> {
         self.local.clear()?;
-        let txids = TxidRange::single(after.map_or(Txid::FIRST, Txid::next));
+        let txid = after.map_or(Txid::FIRST, Txid::next);
         let lineage = fastrand::u64(1..);
-        let plan = ImagePlan { level: Level::L0, txids, lineage, not_before: None, base: None };
+        let plan = ImagePlan { txid, begins: true, lineage, not_before: None, base: None };
         self.image(live, &plan)
     }
 
@@ -428,12 +464,11 @@ impl Database {
     fn resume(&self, live: &mut Live, last: &Last) -> Result<History, Error> {
         let header = &last.header;
         let lineage = last.tag.map_or_else(|| fastrand::u64(1..), |tag| tag.lineage);
-        let next = header.txids.max.next();
         if header.page_size != live.page_size() {
             // Pages of two sizes cannot be merged: a snapshot begins a chain of its own.
-            let txids = TxidRange { min: Txid::FIRST, max: next };
-            let (level, not_before) = (Level::SNAPSHOT, Some(header.timestamp));
-            return self.image(live, &ImagePlan { level, txids, lineage, not_before, base: None });
+            let (txid, not_before) = (header.txids.max.next(), Some(header.timestamp));
+            let plan = ImagePlan { txid, begins: true, lineage, not_before, base: None };
+            return self.image(live, &plan);
         }
         let sums = last.sums(&self.local);
         let tip = live.tip()?;
@@ -478,11 +513,13 @@ impl Database {
         Ok(())
     }
 
-    /// What the replica lacks, oldest first.
-    fn pending(&self, uploaded: Option<Txid>, as_of: Moment) -> Result<Vec<Pending>, Error> {
+    /// What the replica lacks, oldest first, and a snapshot before the file of its transaction:
+    /// only with it the replica can be restored.
+    fn pending(&self, remote: Option<&Remote>, as_of: Moment) -> Result<Vec<Pending>, Error> {
+        let uploaded = remote.and_then(|r| r.newest.as_ref()).map(|newest| newest.txids.max);
         let mut files = self.local.staged()?;
-        files.retain(|file| uploaded.is_none_or(|uploaded| file.txids.max > uploaded));
-        files.sort_by_key(|file| file.txids.max);
+        files.retain(|file| file.level == Level::SNAPSHOT || Some(file.txids.max) > uploaded);
+        files.sort_by_key(|file| (file.txids.max, Reverse(file.level)));
         let pending = |file: &Object| Pending {
             level: file.level,
             txids: file.txids,
@@ -501,7 +538,9 @@ impl Job for Database {
                 state.failures = 0;
                 next
             }
+            Err(Error::Turn) => Next::At(Instant::now() + IMAGE_TURN),
             Err(error) => {
+                self.shared.forced.store(true, Ordering::SeqCst);
                 state.failures += 1;
                 match &state.attached {
                     // Let the application checkpoint for itself until we can again.

@@ -38,6 +38,9 @@ pub enum Error {
     /// Another process of ours works with this local state.
     #[error("local state {} is in use: is another brooklet replicating this database?", .0.display())]
     InUse(PathBuf),
+    /// Another database's image is being made; this one's comes next.
+    #[error("waiting for the image of another database")]
+    Turn,
     /// The same database was given twice.
     #[error("database {} is listed twice", .0.display())]
     Duplicate(PathBuf),

@@ -28,8 +28,9 @@ const MAX_THREADS: usize = 4;
 /// What to make of a view.
 #[derive(Debug)]
 pub(crate) struct ImagePlan<'a> {
-    pub(crate) level: Level,
-    pub(crate) txids: TxidRange,
+    pub(crate) txid: Txid,
+    /// Whether restores begin here: the image is written as a snapshot too.
+    pub(crate) begins: bool,
     pub(crate) lineage: u64,
     /// Not earlier than the file before.
     pub(crate) not_before: Option<Timestamp>,
@@ -56,11 +57,18 @@ pub(crate) fn capture(
     let (page_size, tip) = (view.page_size(), view.tip());
     let now = Timestamp::from_system_time(SystemTime::now());
     let timestamp = plan.not_before.map_or(now, |not_before| not_before.max(now));
-    let mut header = Header::new(page_size, view.pages(), plan.txids, timestamp);
+    let txids = TxidRange::single(plan.txid);
+    let mut header = Header::new(page_size, view.pages(), txids, timestamp);
     header.wal = wal_range(page_size, 0, &tip);
     header.node_id = node_id(tip.checksum);
 
-    let mut staged = local.stage(plan.level, header)?;
+    let mut staged = local.stage(Level::L0, header)?;
+    let whole = TxidRange { min: Txid::FIRST, max: plan.txid };
+    let snapshot = (plan.begins && whole != txids).then_some(Header { txids: whole, ..header });
+    let mut snapshot = match snapshot {
+        Some(header) => Some((local.stage(Level::SNAPSHOT, header)?, header)),
+        None => None,
+    };
     let sums_path = local.sums_path();
     let in_sums = |e| Error::local(&sums_path, e);
     let mut sums = SumsWriter::create(&sums_path, page_size).map_err(in_sums)?;
@@ -68,6 +76,9 @@ pub(crate) fn capture(
     for_each_piece(view, plan.base, |piece| {
         captured += piece.run.len_pages();
         staged.encoder.append(&piece.run)?;
+        if let Some((snapshot, _)) = &mut snapshot {
+            snapshot.encoder.append(&piece.run)?;
+        }
         for sum in &piece.sums {
             sums.push(*sum).map_err(in_sums)?;
         }
@@ -78,10 +89,15 @@ pub(crate) fn capture(
     let unchanged = |base: &&Sums| captured == 0 && base.state().pages == view.pages();
     let last = plan.base.filter(unchanged).map(|base| base.state().txid);
     if last.is_none() {
-        header.set_tag(Tag { sum: sums.sum().checksum(), lineage: plan.lineage });
+        let tag = Tag { sum: sums.sum().checksum(), lineage: plan.lineage };
+        if let Some((snapshot, mut header)) = snapshot {
+            header.set_tag(tag);
+            snapshot.finish(&header)?;
+        }
+        header.set_tag(tag);
         staged.finish(&header)?;
     }
-    let txid = last.unwrap_or(plan.txids.max);
+    let txid = last.unwrap_or(plan.txid);
     let sums = sums.finish(&sums_path, txid, plan.lineage).map_err(in_sums)?;
     Ok(History {
         txid,

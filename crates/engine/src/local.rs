@@ -54,7 +54,14 @@ impl Local {
         let own = self.root.join("brooklet");
         fs::create_dir_all(&own).map_err(|e| Error::local(&own, e))?;
         self.lock(&own.join("lock"))?;
-        remove_temps(&self.root).map_err(|e| Error::local(&self.root, e))
+        let levels = [Level::L0, Level::SNAPSHOT].map(|level| self.level_directory(level));
+        [own].iter().chain(&levels).try_for_each(|directory| {
+            remove_temps(directory).map_err(|e| Error::local(directory, e))
+        })
+    }
+
+    fn level_directory(&self, level: Level) -> PathBuf {
+        self.path(level, TxidRange::single(Txid::FIRST)).with_file_name("")
     }
 
     /// Two of us on one database would give the same transactions to different content.
@@ -103,10 +110,10 @@ impl Local {
     /// Reads a whole captured file and checks every sum in it.
     pub(crate) fn verify(
         &self,
-        txid: Txid,
+        (level, txids): (Level, TxidRange),
         mut page: impl FnMut(Pgno, &[u8]),
     ) -> Result<Header, Error> {
-        let path = self.captured(txid);
+        let path = self.path(level, txids);
         let damaged = |e: ltx::Error| Error::Damaged { path: path.clone(), source: e };
         let file = File::open(&path).map_err(|e| Error::local(&path, e))?;
         let mut decoder = Decoder::new(BufReader::with_capacity(1 << 16, file)).map_err(damaged)?;
@@ -117,6 +124,14 @@ impl Local {
         }
         decoder.finish().map_err(damaged)?;
         Ok(header)
+    }
+
+    /// The header of the newest captured file, as far as it has one.
+    pub(crate) fn newest_header(&self) -> Result<Option<Header>, Error> {
+        let Some(newest) = self.files()?.pop() else { return Ok(None) };
+        let mut header = [0u8; Header::SIZE];
+        self.files.read_at(Level::L0, newest.txids, 0, &mut header)?;
+        Ok(Header::decode(&header).ok())
     }
 
     /// Size and last bytes of a captured file, if it is here.
@@ -163,16 +178,18 @@ impl Local {
                 Err(e) => return Err(Error::local(&path, e)),
             }
         }
-        let directory = self.captured(Txid::FIRST).with_file_name("");
+        let directory = self.level_directory(Level::L0);
         File::open(&directory).and_then(|d| d.sync_all()).map_err(|e| Error::local(&directory, e))
     }
 
-    /// Removes captured files up to `txid`, but never the newest one.
+    /// Removes captured files before `txid`, the last that the replica holds, but never the newest
+    /// one: the two are what a start compares with the replica.
     pub(crate) fn drop_through(&self, txid: Txid) -> Result<(), Error> {
         let mut files = self.files()?;
         files.pop();
-        files.extend(self.files.list(Level::SNAPSHOT, Txid::FIRST)?);
-        files.retain(|file| file.txids.max <= txid);
+        files.retain(|file| file.txids.max < txid);
+        let snapshots = self.files.list(Level::SNAPSHOT, Txid::FIRST)?;
+        files.extend(snapshots.into_iter().filter(|file| file.txids.max <= txid));
         self.delete(&files)
     }
 
@@ -210,13 +227,16 @@ impl Staged {
     }
 }
 
+/// Removes what an interrupted run left in a directory of ours.
 fn remove_temps(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            remove_temps(&entry.path())?;
-        } else if entry.path().extension().is_some_and(|ext| ext == "tmp") {
-            fs::remove_file(entry.path())?;
+    let entries = match fs::read_dir(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_file() && path.extension().is_some_and(|ext| ext == "tmp") {
+            fs::remove_file(path)?;
         }
     }
     Ok(())

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::database::{Database, DatabaseOptions, Surroundings};
@@ -27,6 +27,7 @@ pub struct Replicator {
     uploads: Scheduler,
     watcher: Option<Watcher>,
     signal: Arc<Signal>,
+    images: Arc<Mutex<()>>,
 }
 
 struct Entry {
@@ -62,6 +63,7 @@ impl Replicator {
             uploads,
             watcher,
             signal: Arc::default(),
+            images: Arc::default(),
         };
         for options in databases {
             replicator.add(options);
@@ -79,6 +81,7 @@ impl Replicator {
             watch: self.watcher.as_ref().map(Watcher::watch),
             uploads: self.uploads.waker(),
             upload_job: self.uploads.add(Arc::clone(&uploader) as _),
+            images: Arc::clone(&self.images),
         };
         let database = Database::new(options, local, Arc::clone(&shared), uploader, around);
         let database = Arc::new(database);
@@ -102,11 +105,13 @@ impl Replicator {
         if let Some(watcher) = self.watcher {
             watcher.stop();
         }
-        self.captures.stop();
         if synced.is_ok() {
+            self.captures.stop();
             self.uploads.stop();
         } else {
-            self.uploads.abandon(); // a hanging storage must not hold us
+            // A hanging storage or a long image must not hold us.
+            self.captures.abandon();
+            self.uploads.abandon();
         }
         synced
     }

@@ -8,6 +8,7 @@ use storage::{Object, Storage};
 use crate::Error;
 use crate::local::Local;
 use crate::position::{Advance, Position};
+use crate::restore::{self, Target};
 use crate::sums::Sums;
 
 /// Bytes at the end of an LTX file that hold its checksum.
@@ -18,21 +19,29 @@ const FILE_CHECKSUM: usize = 8;
 pub(crate) struct Remote {
     /// Its last transaction over all levels.
     pub(crate) last: Option<Txid>,
-    /// The object of that transaction on level 0.
+    /// The last object on level 0.
     pub(crate) newest: Option<Object>,
+    /// Why its latest state cannot be restored, if it cannot.
+    pub(crate) defect: Option<String>,
 }
 
 impl Remote {
     pub(crate) fn read(storage: &dyn Storage) -> Result<Remote, storage::Error> {
-        let mut remote = Remote::default();
+        let mut objects = Vec::new();
+        let mut newest = None;
         for level in Level::all() {
-            let objects = storage.list(level, Txid::FIRST)?;
+            let listed = storage.list(level, Txid::FIRST)?;
             if level == Level::L0 {
-                remote.newest = objects.last().cloned();
+                newest = listed.last().cloned();
             }
-            remote.last = remote.last.max(objects.iter().map(|object| object.txids.max).max());
+            objects.extend(listed);
         }
-        Ok(remote)
+        let last = objects.iter().map(|object| object.txids.max).max();
+        let defect = match restore::plan(&objects, Target::Latest) {
+            Err(error) if last.is_some() => Some(error.to_string()),
+            _ => None,
+        };
+        Ok(Remote { last, newest, defect })
     }
 }
 
@@ -89,13 +98,25 @@ pub(crate) fn replica_differs(
 ) -> Result<bool, Error> {
     let Some(object) = &remote.newest else { return Ok(false) };
     let txid = object.txids.max;
-    let Some((size, here)) = local.ending::<FILE_CHECKSUM>(txid)? else { return Ok(false) };
+    let Some((size, here)) = local.ending::<FILE_CHECKSUM>(txid)? else {
+        return lineage_differs(local, storage, txid);
+    };
     if size != object.size {
         return Ok(true);
     }
     let mut there = [0u8; FILE_CHECKSUM];
     storage.read_at(Level::L0, TxidRange::single(txid), size - FILE_CHECKSUM as u64, &mut there)?;
     Ok(here != there)
+}
+
+/// The last local file continues files that are not here: its tag must name the same history.
+fn lineage_differs(local: &Local, storage: &dyn Storage, txid: Txid) -> Result<bool, Error> {
+    let mut header = [0u8; Header::SIZE];
+    storage.read_at(Level::L0, TxidRange::single(txid), 0, &mut header)?;
+    let lineage = |header: Header| header.tag().map(|tag| tag.lineage);
+    let there = Header::decode(&header).ok().and_then(lineage);
+    let here = local.newest_header()?.and_then(lineage);
+    Ok(there.is_some() && here.is_some() && there != here)
 }
 
 /// The last captured file, read whole and found sound.
@@ -110,7 +131,8 @@ pub(crate) struct Last {
 impl Last {
     pub(crate) fn read(local: &Local, txid: Txid) -> Result<Last, Error> {
         let mut pages = Vec::new();
-        let header = local.verify(txid, |pgno, page| pages.push((pgno, page_sum(pgno, page))))?;
+        let name = (Level::L0, TxidRange::single(txid));
+        let header = local.verify(name, |pgno, page| pages.push((pgno, page_sum(pgno, page))))?;
         Ok(Last { tag: header.tag(), header, pages })
     }
 

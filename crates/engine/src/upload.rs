@@ -14,6 +14,8 @@ use crate::shared::{Moment, Shared};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// Uploads after which the local copies of all before them are removed.
+const DROP_EVERY: u32 = 16;
 
 /// A captured file on its way.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,8 @@ struct Queue {
     pending: VecDeque<Pending>,
     /// The last transaction that the replica holds.
     uploaded: Option<Txid>,
+    /// The last one that we stored on level 0.
+    stored: Option<Txid>,
     failures: u32,
     /// Counts the times that the queue was started over.
     epoch: u64,
@@ -63,10 +67,12 @@ impl Uploader {
         let mut queue = self.lock();
         let epoch = queue.epoch + 1;
         let oldest = pending.first().map(|pending| pending.as_of.instant);
-        *queue = Queue { pending: pending.into(), uploaded, failures: 0, epoch, blind: !seen };
+        *queue =
+            Queue { pending: pending.into(), uploaded, epoch, blind: !seen, ..Queue::default() };
         drop(queue);
-        if let Some(txid) = uploaded {
-            self.shared.replicated(txid, oldest);
+        match uploaded {
+            Some(txid) => self.shared.replicated(txid, oldest),
+            None => oldest.into_iter().for_each(|at| self.shared.staged(at)),
         }
     }
 
@@ -102,23 +108,27 @@ impl Uploader {
         }
     }
 
-    fn next(&self) -> Option<(Pending, u64)> {
+    fn next(&self) -> Option<(Pending, Option<Txid>, u64)> {
         let queue = self.lock();
-        queue.pending.front().map(|pending| (*pending, queue.epoch))
+        queue.pending.front().map(|pending| (*pending, queue.stored, queue.epoch))
     }
 
     /// Takes a file off the queue, unless the queue was started over meanwhile.
-    fn done(&self, txids: TxidRange, epoch: u64) {
+    fn done(&self, uploaded: Pending, epoch: u64) {
         let mut queue = self.lock();
         if queue.epoch != epoch {
             return;
         }
+        // Taken from the queue, where its moment may be a later one by now.
         let Some(done) = queue.pending.pop_front() else { return };
-        queue.uploaded = Some(txids.max);
         queue.failures = 0;
+        queue.uploaded = queue.uploaded.max(Some(uploaded.txids.max));
+        if uploaded.level == Level::L0 {
+            queue.stored = Some(uploaded.txids.max);
+        }
         let oldest_left = queue.pending.front().map(|pending| pending.as_of.instant);
         drop(queue);
-        self.shared.replicated(txids.max, oldest_left);
+        self.shared.replicated(uploaded.txids.max, oldest_left);
         self.shared.cover(done.as_of);
     }
 
@@ -138,34 +148,66 @@ impl Uploader {
     }
 }
 
+impl Uploader {
+    /// Uploads what is next, if there is anything.
+    fn upload_next(&self) -> Result<Option<Txid>, storage::Error> {
+        let Some((pending, stored, epoch)) = self.next() else { return Ok(None) };
+        if let Some(last) = stored
+            && !self.storage.still_holds(Level::L0, TxidRange::single(last))?
+        {
+            self.start_over("what was uploaded last is gone from the replica", epoch);
+            return Ok(None);
+        }
+        let Pending { level, txids, created, .. } = pending;
+        let path = self.local.path(level, txids);
+        match self.storage.put_file(level, txids, created, &path) {
+            Ok(_) => self.done(pending, epoch),
+            Err(_) if self.lock().epoch != epoch => {}
+            Err(_) if !path.exists() => {
+                self.start_over("a captured file vanished before its upload", epoch);
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Some(txids.max))
+    }
+
+    /// Has the database decide anew how the replica goes on.
+    fn start_over(&self, reason: &str, epoch: u64) {
+        let replica = self.storage.url();
+        tracing::error!(replica, reason, "the replica is looked at again");
+        let mut queue = self.lock();
+        if queue.epoch == epoch {
+            *queue = Queue { epoch: epoch + 1, ..Queue::default() };
+            self.shared.broken.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn drop_uploaded(&self) {
+        let Some(uploaded) = self.lock().uploaded else { return };
+        if let Err(error) = self.local.drop_through(uploaded) {
+            tracing::warn!(%error, "cannot remove uploaded files from the local state");
+        }
+    }
+}
+
 impl Job for Uploader {
     fn run(&self) -> Next {
         if let Some(next) = self.look() {
             return next;
         }
-        let mut dropped_through = None;
-        while let Some((pending, epoch)) = self.next() {
-            let Pending { level, txids, created, .. } = pending;
-            let path = self.local.path(level, txids);
-            if let Err(error) = self.storage.put_file(level, txids, created, &path) {
-                if self.lock().epoch != epoch {
-                    continue;
+        for count in 1.. {
+            match self.upload_next() {
+                Ok(Some(_)) if count % DROP_EVERY == 0 => self.drop_uploaded(),
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    self.drop_uploaded();
+                    return self.failed(&error);
                 }
-                if !path.exists() {
-                    tracing::error!(file = %path.display(), "a captured file vanished before its upload");
-                    self.shared.broken.store(true, Ordering::SeqCst);
-                    return Next::WhenWoken;
-                }
-                return self.failed(&error);
             }
-            self.done(txids, epoch);
-            dropped_through = Some(txids.max);
         }
-        if let Some(txid) = dropped_through
-            && let Err(error) = self.local.drop_through(txid)
-        {
-            tracing::warn!(%error, "cannot remove uploaded files from the local state");
-        }
+        self.drop_uploaded();
         Next::WhenWoken
     }
 }

@@ -40,6 +40,12 @@ pub enum Error {
         /// How many bytes were wanted from there.
         wanted: u64,
     },
+    /// An object of this name is there already, with other content.
+    #[error("{object}: another writer has stored other content under this name")]
+    Conflict {
+        /// The object's full name.
+        object: String,
+    },
     /// Another process is writing this very object now.
     #[error("{object}: another process is writing this object")]
     Busy {

@@ -157,6 +157,11 @@ impl Storage for FileStorage {
         Box::new(upload).commit()
     }
 
+    fn still_holds(&self, level: Level, txids: TxidRange) -> Result<bool> {
+        let path = self.path(level, txids);
+        path.try_exists().map_err(|error| Error::from_io(path.display().to_string(), error))
+    }
+
     fn delete(&self, objects: &[(Level, TxidRange)]) -> Result<()> {
         for &(level, txids) in objects {
             let path = self.path(level, txids);

@@ -57,6 +57,13 @@ pub trait Storage: Send + Sync + fmt::Debug {
         upload.commit()
     }
 
+    /// Whether an object that was stored before is still there, where asking costs next to nothing;
+    /// `true` where it does not.
+    fn still_holds(&self, level: Level, txids: TxidRange) -> Result<bool> {
+        let _ = (level, txids);
+        Ok(true)
+    }
+
     /// Removes objects. One that is already gone counts as removed.
     fn delete(&self, objects: &[(Level, TxidRange)]) -> Result<()>;
 

@@ -26,7 +26,8 @@ impl TempFile {
     pub fn create(path: impl Into<PathBuf>, mode: u32) -> io::Result<TempFile> {
         let path = path.into();
         loop {
-            match OpenOptions::new().write(true).create_new(true).mode(mode).open(&path) {
+            match OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path)
+            {
                 Ok(file) => {
                     if lock(&file)? && is_named(&file, &path)? {
                         return Ok(TempFile { file, path, renamed: false });

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::directory;
@@ -45,9 +46,24 @@ impl FileUpload {
         file.set_modified(self.object.created.to_system_time())?;
         file.sync_all()?;
         let size = file.metadata()?.len();
-        self.temp.rename(&self.path)?;
+        self.name()?;
         directory::sync(self.path.parent().unwrap_or(Path::new(".")))?;
         Ok(size)
+    }
+
+    /// Transactions are named once and for all: only a copy of the same bytes, from an upload that
+    /// was interrupted before it was noted, may be there already.
+    fn name(&mut self) -> io::Result<()> {
+        match self.temp.rename_new(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let there = File::open(&self.path)?;
+                if ending(&there)? != ending(self.temp.file())? {
+                    return Err(error);
+                }
+                self.temp.rename(&self.path)
+            }
+            result => result,
+        }
     }
 
     fn error(&self, error: io::Error) -> Error {
@@ -67,7 +83,22 @@ impl Write for FileUpload {
 
 impl Upload for FileUpload {
     fn commit(mut self: Box<Self>) -> Result<Object> {
-        let size = self.publish().map_err(|error| self.error(error))?;
+        let size = self.publish().map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                Error::Conflict { object: self.path.display().to_string() }
+            }
+            _ => self.error(error),
+        })?;
         Ok(Object { size, ..self.object })
     }
+}
+
+/// Size and checksum of an LTX file: equal for equal content.
+fn ending(file: &File) -> io::Result<(u64, [u8; 8])> {
+    let (size, mut end) = (file.metadata()?.len(), [0; 8]);
+    match file.read_exact_at(&mut end, size.saturating_sub(8)) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+        result => result?,
+    }
+    Ok((size, end))
 }
