@@ -18,11 +18,14 @@ use crate::local::Local;
 use crate::position::{Advance, Position};
 
 /// WAL bytes past which writers are stopped for a moment.
-const HARD_LIMIT: u64 = 36 << 20;
+const HARD_LIMIT: u64 = 24 << 20;
 /// WAL bytes after which they are written to disk ahead of a checkpoint that will wait for them.
+/// Smaller pieces slow the writer down more than they shorten the last one.
 const WRITE_BEHIND: u64 = 6 << 20;
 /// Bytes that may be left to do while writers are stopped.
 const SHORT_REST: u64 = 2 << 20;
+/// A sync that took no longer leaves little to sync after it.
+const SHORT_SYNC: Duration = Duration::from_millis(3);
 /// Rounds that try to make the rest that short.
 const ROUNDS: u32 = 4;
 /// How long to try for the write lock.
@@ -85,14 +88,13 @@ impl Checkpointer {
         }
     }
 
-    /// Writes a WAL that grows towards the hard limit to disk in pieces, so that no checkpoint has
-    /// to wait for all of it at once.
+    /// Writes a growing WAL to disk in pieces, so that no checkpoint has to wait for all of it.
     pub(crate) fn write_behind(&mut self, live: &Live, tip: &Tip) -> Result<(), Error> {
         let end = frame_offset(live.page_size(), tip.frame + 1);
         if end < self.written {
             self.written = 0;
         }
-        if end >= HARD_LIMIT / 4 && end - self.written >= WRITE_BEHIND {
+        if end >= HARD_LIMIT / 3 && end - self.written >= WRITE_BEHIND {
             live.wal().sync()?;
             self.written = end;
         }
@@ -133,7 +135,13 @@ impl Checkpointer {
         }
         // SQLite syncs the database only when all is copied back, under the lock in our case.
         live.file().sync()?;
-        live.wal().sync()?;
+        for _ in 0..ROUNDS {
+            let began = Instant::now();
+            live.wal().sync()?;
+            if began.elapsed() < SHORT_SYNC {
+                break;
+            }
+        }
         let mut held = Duration::ZERO;
         let stopped = live.with_writers_stopped(PATIENCE, |live| {
             let began = Instant::now();

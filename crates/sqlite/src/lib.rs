@@ -8,10 +8,10 @@
 //! process holds on it. So the database file and its `-shm` are opened once per [`live::Live`] and
 //! closed only after its connections are gone.
 
-mod checkpoint_lock;
 pub mod error;
 pub mod file;
 pub mod live;
+mod shm_lock;
 pub mod view;
 pub mod wal;
 pub mod wal_index;

@@ -19,15 +19,19 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::file::{DatabaseFile, Identity};
+use crate::shm_lock::{self, Lock};
 use crate::wal::Wal;
 use crate::wal_index::{Tip, WalIndex};
-use crate::{Error, Result, View, checkpoint_lock};
+use crate::{Error, Result, View};
 
 /// How often an exact pin is tried beside the writers before they are stopped for it.
 const PIN_TRIES: u32 = 20;
 /// How long a writer may keep us from stopping it.
 const PIN_PATIENCE: Duration = Duration::from_secs(10);
-/// Between two tries for the write lock. Writers hold it for microseconds.
+/// A writer that never pauses leaves gaps of microseconds: for so long they are looked for without
+/// a pause of ours.
+const LOCK_SPIN: Duration = Duration::from_micros(500);
+/// Between two tries after that.
 const LOCK_RETRY: Duration = Duration::from_micros(30);
 
 /// How often to try for the checkpoint lock.
@@ -112,7 +116,7 @@ impl Live {
         let index = WalIndex::open(&shm_path)?;
         let beside = [identified(wal_path)?, identified(shm_path)?];
         let path = path.to_path_buf();
-        // The lock of checkpoints needs a connection that has the WAL-index open.
+        // Locks by themselves need a connection that has the WAL-index open.
         begin(&writer, &path)?;
         end(&writer, &path)?;
         let holds_checkpoints = Cell::new(false);
@@ -233,10 +237,11 @@ impl Live {
     pub fn hold_checkpoints(&self, hold: bool) {
         if hold && !self.holds_checkpoints.get() {
             // A try in vain holds it for a few microseconds.
-            let taken = (0..CHECKPOINT_LOCK_TRIES).any(|_| checkpoint_lock::take(&self.writer));
+            let taken =
+                (0..CHECKPOINT_LOCK_TRIES).any(|_| shm_lock::take(&self.writer, Lock::Checkpoint));
             self.holds_checkpoints.set(taken);
         } else if !hold && self.holds_checkpoints.replace(false) {
-            checkpoint_lock::give_back(&self.writer);
+            shm_lock::give_back(&self.writer, Lock::Checkpoint);
         }
     }
 
@@ -273,16 +278,18 @@ impl Live {
         patience: Duration,
         work: impl FnOnce(&mut Live) -> std::result::Result<T, E>,
     ) -> std::result::Result<Option<T>, E> {
-        let deadline = Instant::now() + patience;
-        while let Err(e) = self.writer.execute_batch("BEGIN IMMEDIATE") {
-            match Error::sqlite(&self.path, e) {
-                Error::Busy { .. } if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
-                Error::Busy { .. } => return Ok(None),
-                e => return Err(e.into()),
+        let began = Instant::now();
+        while !shm_lock::take(&self.writer, Lock::Write) {
+            let waited = began.elapsed();
+            if waited >= patience {
+                return Ok(None);
+            }
+            if waited >= LOCK_SPIN {
+                std::thread::sleep(LOCK_RETRY);
             }
         }
         let worked = work(self);
-        end(&self.writer, &self.path)?;
+        shm_lock::give_back(&self.writer, Lock::Write);
         worked.map(Some)
     }
 
