@@ -37,6 +37,9 @@ pub(crate) struct Load {
 pub(crate) struct Seen {
     pub(crate) commits: u64,
     pub(crate) seconds: f64,
+    /// Processor time of the writing thread; says more than the rate on a machine that has other
+    /// things to do.
+    pub(crate) cpu: Duration,
     pub(crate) p999: Duration,
     pub(crate) longest: Duration,
 }
@@ -147,6 +150,7 @@ fn same_pages(connection: &Connection, commits: u64) -> Result<Seen> {
 /// Times commits.
 struct Watch {
     start: Instant,
+    cpu: Duration,
     last: Instant,
     nanos: Vec<u32>,
 }
@@ -155,7 +159,7 @@ impl Watch {
     fn start() -> Self {
         let start = Instant::now();
         // Room for more than ten seconds of commits: growing would show as a stall.
-        Self { start, last: start, nanos: Vec::with_capacity(4_000_000) }
+        Self { start, cpu: cpu_of_main_thread(), last: start, nanos: Vec::with_capacity(4_000_000) }
     }
 
     fn running(&self) -> Duration {
@@ -172,6 +176,7 @@ impl Watch {
     }
 
     fn seen(mut self) -> Seen {
+        let cpu = cpu_of_main_thread().saturating_sub(self.cpu);
         self.nanos.sort_unstable();
         let rank = |thousandths: usize| {
             let at = (self.nanos.len() * thousandths).div_ceil(1000).saturating_sub(1);
@@ -180,17 +185,25 @@ impl Watch {
         Seen {
             commits: self.nanos.len() as u64,
             seconds: self.running().as_secs_f64(),
+            cpu,
             p999: rank(999),
             longest: rank(1000),
         }
     }
 }
 
-/// One line: commits, seconds, 99.9th percentile and maximum in nanoseconds.
+fn cpu_of_main_thread() -> Duration {
+    let times = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    let nanos = times.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+/// One line: commits, seconds; then in nanoseconds CPU, 99.9th percentile and maximum.
 impl Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (p999, longest) = (self.p999.as_nanos(), self.longest.as_nanos());
-        write!(f, "{} {} {p999} {longest}", self.commits, self.seconds)
+        let cpu = self.cpu.as_nanos();
+        write!(f, "{} {} {cpu} {p999} {longest}", self.commits, self.seconds)
     }
 }
 
@@ -200,6 +213,7 @@ impl Seen {
         Some(Self {
             commits: words.next()?.parse().ok()?,
             seconds: words.next()?.parse().ok()?,
+            cpu: Duration::from_nanos(words.next()?.parse().ok()?),
             p999: Duration::from_nanos(words.next()?.parse().ok()?),
             longest: Duration::from_nanos(words.next()?.parse().ok()?),
         })
@@ -219,6 +233,7 @@ mod tests {
         let seen = Seen {
             commits: 1_280_000,
             seconds: 8.25,
+            cpu: Duration::from_secs(8),
             p999: Duration::from_micros(40),
             longest: Duration::from_millis(7),
         };

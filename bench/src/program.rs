@@ -36,7 +36,8 @@ impl Program {
             .output()
             .with_context(|| format!("run {} version", path.display()))?;
         let words = String::from_utf8_lossy(&output.stdout);
-        let version = words.split_whitespace().last().unwrap_or("?").to_owned();
+        let number = |word: &&str| word.trim_start_matches('v').starts_with(char::is_numeric);
+        let version = words.split_whitespace().find(number).unwrap_or("?").to_owned();
         Ok(Some(Self { who, path, version }))
     }
 

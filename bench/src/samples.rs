@@ -20,7 +20,10 @@ impl Samples {
     }
 
     pub(crate) fn median(&self) -> Option<f64> {
-        self.quantile(0.5)
+        let (below, above) = (self.quantile(0.5)?, self.quantile(0.5 + 0.5 / self.0.len() as f64)?);
+        // With an even number of samples, the mean of the two in the middle.
+        let even = self.0.len().is_multiple_of(2);
+        Some(if even { (below + above) / 2.0 } else { below })
     }
 
     /// The smallest sample that at least this share of all samples does not exceed.
@@ -94,6 +97,14 @@ mod tests {
         let samples: Samples = [3.0, 1.0, 2.0].into_iter().collect();
         assert_eq!(samples.to_string(), "2.00 (1.00..3.00)");
         assert_eq!(Samples::default().to_string(), "-");
+    }
+
+    #[test]
+    fn the_median_of_two_lies_between_them() {
+        let samples: Samples = [4.0, 1.0].into_iter().collect();
+        assert_eq!(samples.median(), Some(2.5));
+        let samples: Samples = [4.0, 1.0, 2.0, 3.0].into_iter().collect();
+        assert_eq!(samples.median(), Some(2.5));
     }
 
     #[test]

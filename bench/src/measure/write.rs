@@ -18,6 +18,7 @@ use crate::table::{Reach, Row, Series};
 struct Figures {
     share: Series,
     rate: Series,
+    app_cpu: Series,
     wal_peak: Series,
     longest: Series,
     p999: Series,
@@ -86,6 +87,7 @@ impl Figures {
     fn application(&mut self, who: Who, seen: &Seen, wal_peak: u64) {
         eprintln!("  {who:?}: {:.0} commits/s, longest {:?}", seen.rate(), seen.longest);
         self.rate.push(who, seen.rate());
+        self.app_cpu.push(who, seen.cpu.as_secs_f64() * 1e6 / seen.commits as f64);
         self.wal_peak.push(who, wal_peak as f64 / MB);
         self.longest.push(who, millis(seen.longest));
         self.p999.push(who, millis(seen.p999));
@@ -96,6 +98,7 @@ impl Figures {
         vec![
             Row::new("app commits/s, replicated / bare", "", self.share).reach(Reach::AtLeast(0.9)),
             Row::new("app commits/s", "", self.rate).limit(bare),
+            Row::new("app CPU per commit", "us", self.app_cpu).limit(bare),
             Row::new("WAL peak in that run", "MB", self.wal_peak)
                 .reach(Reach::AtMost(64.0))
                 .limit(bare),

@@ -130,7 +130,7 @@ fn failure(error: &clap::Error) -> Failure {
             let failure =
                 Failure::usage(format_args!("{flag}: {value:?} is not a value for it{why}"));
             match context(ContextKind::ValidValue) {
-                Some(valid) => failure.hint(format_args!("values: {}", valid)),
+                Some(valid) => failure.hint(format_args!("values: {valid}")),
                 None => failure.hint(help),
             }
         }

@@ -90,3 +90,39 @@ impl From<Exit> for ExitCode {
         ExitCode::from(exit.code())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storage::Error;
+
+    #[test]
+    fn a_child_ends_as_a_shell_would_say() {
+        // The raw status: an exit code in the second byte, or a signal in the first.
+        let exit = |raw| Exit::of_child(ExitStatus::from_raw(raw)).code();
+        assert_eq!([exit(0), exit(7 << 8), exit(255 << 8)], [0, 7, 255]);
+        assert_eq!([exit(9), exit(15)], [137, 143]);
+    }
+
+    #[test]
+    fn storage_errors_tell_scripts_whether_to_try_again() {
+        let (object, reason) = (String::new(), String::new());
+        let code = |error| Exit::of_storage(&error).code();
+        assert_eq!(code(Error::Denied { object: object.clone(), reason: reason.clone() }), 5);
+        assert_eq!(code(Error::Unreachable { object: object.clone(), reason: reason.clone() }), 6);
+        assert_eq!(code(Error::Short { object: object.clone(), offset: 0, wanted: 1 }), 7);
+        assert_eq!(code(Error::Unsupported { url: object.clone(), reason }), 2);
+        assert_eq!(code(Error::from_io(object, std::io::Error::other("disk on fire"))), 1);
+    }
+
+    #[test]
+    fn restore_errors_have_codes_of_their_own() {
+        use restore::Error;
+        let code = |error: Error| Exit::of_restore(&error).code();
+        assert_eq!(code(Error::NoBackup { replica: String::new() }), 4);
+        assert_eq!(code(Error::Corrupt { report: String::new() }), 7);
+        assert_eq!(code(Error::InUse { path: "a".into() }), 8);
+        assert_eq!(code(Error::Exists { path: "a".into() }), 1);
+        assert_eq!(code(Error::Cancelled), 1);
+    }
+}

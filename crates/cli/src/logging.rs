@@ -1,10 +1,10 @@
 //! Logs: one line each, with the same keys as Litestream's (`time level msg`, then fields).
 
 use std::fmt::{self, Write};
-use std::io::IsTerminal;
 use std::str::FromStr;
 
 use tracing::field::{Field, Visit};
+use tracing::subscriber::set_global_default;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
@@ -76,21 +76,11 @@ pub fn start(level: Level, format: Format, target: Target) {
         Level::Warn => LevelFilter::WARN,
         Level::Error => LevelFilter::ERROR,
     });
-    let layer = tracing_subscriber::fmt::layer().event_format(Line { format });
+    let line = || tracing_subscriber::fmt::layer().with_ansi(false).event_format(Line { format });
     let registry = tracing_subscriber::registry().with(filter);
     let _ = match target {
-        Target::Stderr => {
-            let layer = layer.with_ansi(std::io::stderr().is_terminal());
-            tracing::subscriber::set_global_default(
-                registry.with(layer.with_writer(std::io::stderr)),
-            )
-        }
-        Target::Stdout => {
-            let layer = layer.with_ansi(std::io::stdout().is_terminal());
-            tracing::subscriber::set_global_default(
-                registry.with(layer.with_writer(std::io::stdout)),
-            )
-        }
+        Target::Stderr => set_global_default(registry.with(line().with_writer(std::io::stderr))),
+        Target::Stdout => set_global_default(registry.with(line().with_writer(std::io::stdout))),
     };
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct History {
     pub(crate) sums: Option<Sums>,
     /// Captured files that may not survive a power cut yet.
     pub(crate) unsynced: Vec<Txid>,
+    /// Captured files that nobody was told of yet.
+    pub(crate) fresh: Vec<(Txid, Timestamp)>,
 }
 
 impl History {
@@ -78,6 +80,7 @@ impl History {
         self.pages = tip.pages;
         self.timestamp = timestamp;
         self.unsynced.push(txid);
+        self.fresh.push((txid, timestamp));
         self.apply_sums(local, update);
         Ok(())
     }

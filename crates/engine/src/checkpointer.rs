@@ -18,9 +18,11 @@ use crate::local::Local;
 use crate::position::{Advance, Position};
 
 /// WAL bytes past which writers are stopped for a moment.
-const HARD_LIMIT: u64 = 24 << 20;
-/// Frames that may be left to do while writers are stopped.
-const SHORT_REST: u32 = 1500;
+const HARD_LIMIT: u64 = 36 << 20;
+/// WAL bytes after which they are written to disk ahead of a checkpoint that will wait for them.
+const WRITE_BEHIND: u64 = 6 << 20;
+/// Bytes that may be left to do while writers are stopped.
+const SHORT_REST: u64 = 2 << 20;
 /// Rounds that try to make the rest that short.
 const ROUNDS: u32 = 4;
 /// How long to try for the write lock.
@@ -38,6 +40,10 @@ pub(crate) struct Checkpointer {
     last: Instant,
     not_before: Instant,
     parked: Option<Position>,
+    /// End of the part of the WAL that was written to disk.
+    written: u64,
+    /// Tries in a row that did not end in a WAL that is copied back whole.
+    misses: u32,
 }
 
 /// How urgent a checkpoint is.
@@ -53,7 +59,15 @@ pub(crate) enum Urgency {
 
 impl Checkpointer {
     pub(crate) fn new(soft_frames: u32, interval: Option<Duration>, now: Instant) -> Self {
-        Checkpointer { soft_frames, interval, last: now, not_before: now, parked: None }
+        Checkpointer {
+            soft_frames,
+            interval,
+            last: now,
+            not_before: now,
+            parked: None,
+            written: 0,
+            misses: 0,
+        }
     }
 
     /// How urgent a checkpoint is with a WAL that ends at `tip`.
@@ -69,6 +83,20 @@ impl Checkpointer {
         } else {
             Urgency::None
         }
+    }
+
+    /// Writes a WAL that grows towards the hard limit to disk in pieces, so that no checkpoint has
+    /// to wait for all of it at once.
+    pub(crate) fn write_behind(&mut self, live: &Live, tip: &Tip) -> Result<(), Error> {
+        let end = frame_offset(live.page_size(), tip.frame + 1);
+        if end < self.written {
+            self.written = 0;
+        }
+        if end >= HARD_LIMIT / 4 && end - self.written >= WRITE_BEHIND {
+            live.wal().sync()?;
+            self.written = end;
+        }
+        Ok(())
     }
 
     /// Copies back what is captured, and parks the pin if nothing is left.
@@ -97,22 +125,27 @@ impl Checkpointer {
         self.last = Instant::now();
         for _ in 0..ROUNDS {
             rotate(live, history, local)?;
-            live.wal().sync()?;
             live.checkpoint()?;
-            if live.tip()?.frame.saturating_sub(history.position.frame) <= SHORT_REST {
+            let rest = live.tip()?.frame.saturating_sub(history.position.frame);
+            if frame_offset(live.page_size(), rest + 1) <= SHORT_REST {
                 break;
             }
         }
         let mut held = Duration::ZERO;
         let stopped = live.with_writers_stopped(PATIENCE, |live| {
             let began = Instant::now();
-            rotate(live, history, local)?;
+            move_pin(live, history, local)?;
             let copied = self.copy_back(live, history, local);
             held = began.elapsed();
             copied
         })?;
-        if stopped.is_none() || self.parked != Some(history.position) {
-            self.not_before = Instant::now() + HARD_RETRY;
+        history.sync(local)?;
+        if self.parked == Some(history.position) {
+            self.misses = 0;
+        } else {
+            let wait = HARD_RETRY.saturating_mul(1 << self.misses.min(6));
+            self.not_before = Instant::now() + wait;
+            self.misses += 1;
         }
         tracing::debug!(
             db = %live.path().display(), ?held, stopped = stopped.is_some(),
@@ -132,7 +165,7 @@ impl Checkpointer {
         if !live.checkpoint()?.is_complete() {
             return Ok(());
         }
-        rotate(live, history, local)?;
+        move_pin(live, history, local)?;
         if live.backfilled()? == history.position.frame {
             self.parked = Some(history.position);
         }
@@ -140,15 +173,30 @@ impl Checkpointer {
     }
 }
 
-/// Moves the pin to the tip. Everything up to it is captured and durable before the old pin goes:
-/// what that one kept may be overwritten afterwards.
+/// Moves the pin to the tip, and makes everything up to it durable.
 fn rotate(live: &mut Live, history: &mut History, local: &Local) -> Result<(), Error> {
-    live.rotate(|live, tip| {
-        match history.position.advance_pinned(&tip) {
-            Advance::None => history.position = Position::at(&tip),
-            Advance::After(frame) => history.capture(live, local, &tip, frame)?,
-            Advance::Broken(reason) => return Err(Error::Discontinuity(reason)),
+    move_pin(live, history, local)?;
+    history.sync(local)
+}
+
+/// Moves the pin to the tip. Everything up to it is captured before the old pin goes: what that
+/// one kept may be overwritten afterwards.
+///
+/// A power cut may take the captured file, but then the database has its pages: they were synced
+/// by the checkpoint that allowed the overwriting, and are found by comparing.
+fn move_pin(live: &mut Live, history: &mut History, local: &Local) -> Result<(), Error> {
+    live.rotate(|live, tip| match history.position.advance_pinned(&tip) {
+        Advance::None => {
+            history.position = Position::at(&tip);
+            Ok(())
         }
-        history.sync(local)
+        Advance::After(frame) => history.capture(live, local, &tip, frame),
+        Advance::Broken(reason) => Err(Error::Discontinuity(reason)),
     })
+}
+
+/// Lets SQLite mend a WAL-index that a writer left half written when it died.
+pub(crate) fn mend(live: &mut Live, history: &mut History, local: &Local) -> Result<(), Error> {
+    live.hold_checkpoints(false);
+    rotate(live, history, local)
 }

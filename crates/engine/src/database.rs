@@ -12,7 +12,7 @@ use storage::{Object, Storage};
 
 use crate::Error;
 use crate::capture::History;
-use crate::checkpointer::{Checkpointer, Urgency};
+use crate::checkpointer::{self, Checkpointer, Urgency};
 use crate::image::{self, ImagePlan};
 use crate::local::Local;
 use crate::position::{Advance, Position};
@@ -26,7 +26,7 @@ use crate::watch::Watch;
 /// While commits come in, how often the WAL is looked at for its size.
 const BUSY_LOOK: Duration = Duration::from_millis(5);
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
-const MAX_BACKOFF: Duration = Duration::from_secs(60);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// Failures in a row after which everything is opened anew.
 const FAILURES_TO_DETACH: u32 = 3;
 
@@ -97,8 +97,8 @@ struct Attached {
     live: Live,
     history: History,
     checkpointer: Checkpointer,
-    /// Last transaction that the uploader knows of.
-    offered: Txid,
+    /// The pin was moved for a comparison that failed: the position proves nothing any more.
+    lost: bool,
     last_tip: Tip,
     next_sync: Instant,
     next_placement: Instant,
@@ -127,21 +127,17 @@ impl Database {
             state.attached = None;
         }
         if let Some(attached) = &mut state.attached
-            && attached.next_placement <= Instant::now()
+            && !self.is_usable(attached)?
         {
-            attached.next_placement = Instant::now() + self.options.monitor_interval;
-            let placement = attached.live.placement()?;
-            if placement != Placement::Same {
-                tracing::warn!(db = %self.options.path.display(), ?placement, "the database was replaced or removed");
-                state.attached = None;
-            }
+            state.attached = None;
         }
+        let looked = Instant::now();
         let attached = match &mut state.attached {
             Some(attached) => attached,
             none => match self.attach()? {
                 Some(attached) => none.insert(attached),
                 None => {
-                    self.shared.set_state(DatabaseState::Waiting);
+                    self.shared.missing(looked);
                     return Ok(Next::At(Instant::now() + self.options.monitor_interval));
                 }
             },
@@ -149,10 +145,48 @@ impl Database {
         self.follow(attached)
     }
 
+    /// Whether the files that we hold open are still the database, as far as was looked lately.
+    fn is_usable(&self, attached: &mut Attached) -> Result<bool, Error> {
+        if attached.lost {
+            return Ok(false);
+        }
+        if Instant::now() < attached.next_placement {
+            return Ok(true);
+        }
+        attached.next_placement = Instant::now() + self.options.monitor_interval;
+        let placement = attached.live.placement()?;
+        if placement == Placement::Same {
+            return Ok(true);
+        }
+        let db = self.options.path.display();
+        tracing::warn!(%db, ?placement, "the database was replaced or removed");
+        if let Err(error) = self.capture_rest(attached) {
+            tracing::warn!(%db, %error, "its last commits could not be captured");
+        }
+        Ok(false)
+    }
+
+    /// What was committed to a database that is gone from its path: we still hold it open.
+    fn capture_rest(&self, attached: &mut Attached) -> Result<(), Error> {
+        let moment = Moment::now();
+        let tip = attached.live.tip()?;
+        if let Advance::After(frame) = attached.history.position.advance_pinned(&tip) {
+            attached.history.capture(&attached.live, &self.local, &tip, frame)?;
+            self.offer(attached, moment);
+        }
+        Ok(())
+    }
+
     /// Captures what is new, keeps the WAL small, and says when to look again.
     fn follow(&self, attached: &mut Attached) -> Result<Next, Error> {
         let (moment, forced) = (Moment::now(), self.shared.forced.swap(false, Ordering::SeqCst));
-        let tip = attached.live.tip()?;
+        let tip = match attached.live.tip() {
+            Ok(tip) => tip,
+            Err(_) => {
+                checkpointer::mend(&mut attached.live, &mut attached.history, &self.local)?;
+                attached.live.tip()?
+            }
+        };
         let page_size = attached.live.page_size();
         let urgency = attached.checkpointer.urgency(page_size, &tip, moment.instant);
         let due = forced || urgency == Urgency::Hard || attached.next_sync <= moment.instant;
@@ -173,14 +207,13 @@ impl Database {
                 captured_all = true;
             }
         }
-        let unsaid = attached.offered == attached.history.txid;
-        self.offer(attached, moment);
-        if captured_all && unsaid {
+        if !self.offer(attached, moment) && captured_all {
             self.uploader.nothing_new(moment);
         }
         if urgency == Urgency::Hard || (urgency == Urgency::Soft && captured_all) {
             self.checkpoint(attached, urgency, moment)?;
         }
+        attached.checkpointer.write_behind(&attached.live, &tip)?;
         self.shared.wal_bytes(frame_offset(page_size, tip.frame + 1));
         self.next(attached, &tip, captured_all)
     }
@@ -215,22 +248,22 @@ impl Database {
         Ok(())
     }
 
-    /// Tells the uploader of new transactions; each holds at least what was committed by `moment`.
-    fn offer(&self, attached: &mut Attached, moment: Moment) {
-        if attached.offered == attached.history.txid {
-            return;
-        }
-        while attached.offered < attached.history.txid {
-            attached.offered = attached.offered.next();
+    /// Tells the uploader of new transactions, if there are any; each holds at least what was
+    /// committed by `moment`.
+    fn offer(&self, attached: &mut Attached, moment: Moment) -> bool {
+        let fresh = std::mem::take(&mut attached.history.fresh);
+        for (txid, created) in &fresh {
             self.uploader.push(Pending {
                 level: Level::L0,
-                txids: TxidRange::single(attached.offered),
-                created: attached.history.timestamp,
+                txids: TxidRange::single(*txid),
+                created: *created,
                 as_of: moment,
             });
         }
-        self.shared.captured(attached.offered);
+        let Some((last, _)) = fresh.last() else { return false };
+        self.shared.captured(*last);
         self.around.uploads.wake(self.around.upload_job);
+        true
     }
 
     /// When to look again. With nothing left to do, the next write wakes us.
@@ -242,6 +275,8 @@ impl Database {
         }
         let quiet = *tip == attached.last_tip;
         attached.last_tip = *tip;
+        // Half of the usual threshold: held before the first try in vain.
+        attached.live.hold_checkpoints(!quiet && tip.frame >= self.options.checkpoint_pages / 2);
         if !quiet || !self.arm() {
             return Ok(Next::At(again.min(now + BUSY_LOOK)));
         }
@@ -263,7 +298,9 @@ impl Database {
     }
 
     fn rebase(&self, attached: &mut Attached, reason: &str) -> Result<(), Error> {
+        attached.lost = true;
         attached.history = self.compare(&mut attached.live, &attached.history, reason)?;
+        attached.lost = false;
         Ok(())
     }
 
@@ -318,7 +355,8 @@ impl Database {
             Err(error) => return Err(error.into()),
         };
         let began = Moment::now();
-        let history = self.history(&mut live, &here, remote.as_ref())?;
+        let mut history = self.history(&mut live, &here, remote.as_ref())?;
+        history.fresh.clear(); // they are among the pending ones
         let uploaded = remote.as_ref().and_then(|remote| remote.last);
         self.uploader.restart(remote.is_some(), uploaded, self.pending(uploaded, began)?);
         self.around.uploads.wake(self.around.upload_job);
@@ -330,7 +368,7 @@ impl Database {
         let now = Instant::now();
         Ok(Some(Attached {
             checkpointer: Checkpointer::new(self.options.checkpoint_pages, interval, now),
-            offered: history.txid,
+            lost: false,
             last_tip: live.tip()?,
             next_sync: now,
             next_placement: now + self.options.monitor_interval,
@@ -408,6 +446,7 @@ impl Database {
             lineage,
             sums,
             unsynced: Vec::new(),
+            fresh: Vec::new(),
         };
         let broken = match advance {
             Advance::None => None,
@@ -464,8 +503,11 @@ impl Job for Database {
             }
             Err(error) => {
                 state.failures += 1;
-                if state.failures >= FAILURES_TO_DETACH {
-                    state.attached = None;
+                match &state.attached {
+                    // Let the application checkpoint for itself until we can again.
+                    Some(_) if state.failures >= FAILURES_TO_DETACH => state.attached = None,
+                    Some(attached) => attached.live.hold_checkpoints(false),
+                    None => {}
                 }
                 let doubled = FIRST_BACKOFF.saturating_mul(1 << state.failures.min(10));
                 let wait = doubled.min(MAX_BACKOFF);

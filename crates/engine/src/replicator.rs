@@ -93,12 +93,12 @@ impl Replicator {
 
     /// Waits until every commit made before this call is in its replica.
     pub fn sync(&self, deadline: Instant) -> Result<(), SyncError> {
-        self.sync_unless(deadline, &AtomicBool::new(false), |_| false)
+        self.sync_unless(deadline, &AtomicBool::new(false), |_, _| false)
     }
 
     /// Syncs a last time and releases everything. `abort` ends the wait for storage at once.
     pub fn stop(self, deadline: Instant, abort: &AtomicBool) -> Result<(), SyncError> {
-        let synced = self.sync_unless(deadline, abort, Shared::is_missing);
+        let synced = self.sync_unless(deadline, abort, Shared::is_missing_since);
         if let Some(watcher) = self.watcher {
             watcher.stop();
         }
@@ -115,7 +115,7 @@ impl Replicator {
         &self,
         deadline: Instant,
         abort: &AtomicBool,
-        excused: impl Fn(&Shared) -> bool,
+        excused: impl Fn(&Shared, Instant) -> bool,
     ) -> Result<(), SyncError> {
         let asked = Instant::now();
         for entry in &self.databases {
@@ -123,7 +123,8 @@ impl Replicator {
             self.captures.waker().wake(entry.job);
         }
         let synced = |entry: &Entry| {
-            entry.shared.covered().is_some_and(|covered| covered >= asked) || excused(&entry.shared)
+            entry.shared.covered().is_some_and(|covered| covered >= asked)
+                || excused(&entry.shared, asked)
         };
         self.signal.wait_until(deadline, || {
             abort.load(Ordering::SeqCst) || self.databases.iter().all(synced)

@@ -90,21 +90,27 @@ pub struct Outcome {
 
 /// Restores a database. On any error there is no new file, and an old one is untouched.
 pub fn run(request: &Request, progress: &dyn Progress) -> Result<Outcome, Error> {
+    // First of all, whether there is a backup: without one, nothing at the output matters.
+    let mut plan = find_plan(&*request.storage, request.target)?;
     let output = Output::prepare(&request.output, request.force)?;
-    let mut plans = 1;
-    loop {
-        let plan = find_plan(&*request.storage, request.target)?;
+    for _ in 1..MAX_PLANS {
         match carry_out(request, &plan, &output, progress) {
             // Compaction replaced a planned file by a larger one: the data is still there.
-            Err(error) if error.is_vanished_object() && plans < MAX_PLANS => plans += 1,
+            Err(error) if error.is_vanished_object() => {
+                plan = find_plan(&*request.storage, request.target)?;
+            }
             result => return result,
         }
     }
+    carry_out(request, &plan, &output, progress)
 }
 
 /// Lists a replica and plans a restore from it.
 pub fn find_plan(storage: &dyn Storage, target: Target) -> Result<Plan, Error> {
-    let objects = list(storage)?;
+    let mut objects = list(storage)?;
+    if let Target::Timestamp(_) = target {
+        storage.refine_times(&mut objects)?;
+    }
     plan(&objects, target).map_err(|error| match error {
         PlanError::Empty => no_backup(storage),
         reason => Error::NotRestorable { replica: storage.url(), reason },

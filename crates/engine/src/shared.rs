@@ -67,6 +67,7 @@ struct Known {
     capture_error: Option<String>,
     upload_error: Option<String>,
     waiting_since: Option<Instant>,
+    missing_at: Option<Instant>,
 }
 
 /// The shared knowledge of one database.
@@ -110,8 +111,19 @@ impl Shared {
         self.lock().covered
     }
 
-    pub(crate) fn is_missing(&self) -> bool {
-        self.lock().status.state == DatabaseState::Waiting
+    /// Whether somebody looked for the database at `moment` or later, it was not there, and
+    /// nothing of it waits for its upload.
+    pub(crate) fn is_missing_since(&self, moment: Instant) -> bool {
+        let known = self.lock();
+        known.status.state == DatabaseState::Waiting
+            && known.missing_at.is_some_and(|looked| looked >= moment)
+            && known.waiting_since.is_none()
+    }
+
+    /// The database was not there when it was looked for.
+    pub(crate) fn missing(&self, looked: Instant) {
+        self.lock().missing_at = Some(looked);
+        self.set_state(DatabaseState::Waiting);
     }
 
     pub(crate) fn set_state(&self, state: DatabaseState) {

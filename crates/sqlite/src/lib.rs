@@ -8,6 +8,7 @@
 //! process holds on it. So the database file and its `-shm` are opened once per [`live::Live`] and
 //! closed only after its connections are gone.
 
+mod checkpoint_lock;
 pub mod error;
 pub mod file;
 pub mod live;

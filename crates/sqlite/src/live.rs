@@ -9,6 +9,7 @@
 //!
 //! [`Live::rotate`] moves the pin forward without a moment in which none stands.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::file::{DatabaseFile, Identity};
 use crate::wal::Wal;
 use crate::wal_index::{Tip, WalIndex};
-use crate::{Error, Result, View};
+use crate::{Error, Result, View, checkpoint_lock};
 
 /// How often an exact pin is tried beside the writers before they are stopped for it.
 const PIN_TRIES: u32 = 20;
@@ -28,6 +29,9 @@ const PIN_TRIES: u32 = 20;
 const PIN_PATIENCE: Duration = Duration::from_secs(10);
 /// Between two tries for the write lock. Writers hold it for microseconds.
 const LOCK_RETRY: Duration = Duration::from_micros(30);
+
+/// How long to wait for another process's checkpoint to end.
+const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(10);
 
 /// How to attach.
 #[derive(Clone, Debug)]
@@ -87,6 +91,7 @@ pub struct Live {
     page_size: PageSize,
     path: PathBuf,
     beside: [(PathBuf, Identity); 2],
+    holds_checkpoints: Cell<bool>,
 }
 
 impl Live {
@@ -105,7 +110,22 @@ impl Live {
         let index = WalIndex::open(&shm_path)?;
         let beside = [identified(wal_path)?, identified(shm_path)?];
         let path = path.to_path_buf();
-        Ok(Live { pin, spare, writer, wal, index, file, page_size, path, beside })
+        // The lock of checkpoints needs a connection that has the WAL-index open.
+        begin(&writer, &path)?;
+        end(&writer, &path)?;
+        let holds_checkpoints = Cell::new(false);
+        Ok(Live {
+            pin,
+            spare,
+            writer,
+            wal,
+            index,
+            file,
+            page_size,
+            path,
+            beside,
+            holds_checkpoints,
+        })
     }
 
     /// Path of the database file.
@@ -206,18 +226,40 @@ impl Live {
         Ok(View { file, wal, tip, page_size, pages, in_wal })
     }
 
-    /// Copies what the pin and other readers allow into the database file. Waits for nobody.
-    pub fn checkpoint(&self) -> Result<Checkpoint> {
-        match self.spare.wal_checkpoint_v2(Some(c"main"), CheckpointMode::PASSIVE) {
-            Ok(_) => {}
-            Err(e) => match Error::sqlite(&self.path, e) {
-                Error::Busy { .. } => {} // another process is at it
-                e => return Err(e),
-            },
+    /// Keeps other connections from checkpointing in vain, or lets them again. They see a
+    /// checkpoint under way; nobody waits.
+    pub fn hold_checkpoints(&self, hold: bool) {
+        if hold && !self.holds_checkpoints.get() {
+            self.holds_checkpoints.set(checkpoint_lock::take(&self.writer));
+        } else if !hold && self.holds_checkpoints.replace(false) {
+            checkpoint_lock::give_back(&self.writer);
         }
+    }
+
+    /// Copies what the pin and other readers allow into the database file. Waits for no reader
+    /// and no writer.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let held = self.holds_checkpoints.get();
+        self.hold_checkpoints(false);
+        let checkpointed = self.try_checkpoint();
+        self.hold_checkpoints(held);
+        checkpointed?;
         // Read in this order: a writer may only add frames in between.
         let backfilled = self.index.backfilled()?;
         Ok(Checkpoint { frames: self.tip()?.frame, backfilled })
+    }
+
+    /// If another process is at it for longer, it does our work.
+    fn try_checkpoint(&self) -> Result<()> {
+        let deadline = Instant::now() + CHECKPOINT_PATIENCE;
+        while let Err(e) = self.spare.wal_checkpoint_v2(Some(c"main"), CheckpointMode::PASSIVE) {
+            match Error::sqlite(&self.path, e) {
+                Error::Busy { .. } if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
+                Error::Busy { .. } => break,
+                e => return Err(e),
+            }
+        }
+        Ok(())
     }
 
     /// Runs `work` while no other connection can commit; `None` if the write lock was not free
@@ -259,6 +301,12 @@ impl Live {
 
     fn discontinuity(&self, reason: String) -> Error {
         Error::Discontinuity { path: self.path.clone(), reason }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.hold_checkpoints(false);
     }
 }
 

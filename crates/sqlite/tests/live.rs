@@ -1,5 +1,7 @@
 //! Pins, views and the WAL-index against SQLite itself.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Files below a local directory: a second disk, or a mounted share.
 //!
 //! `<root>/ltx/<level>/<min>-<max>.ltx`. The modification time of a file is its creation time in
-//! whole milliseconds.
+//! whole milliseconds, as its header has it.
 
 mod directory;
 mod upload;
@@ -11,7 +11,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use ltx::{Level, Timestamp, Txid, TxidRange};
+use ltx::{Header, Level, Timestamp, Txid, TxidRange};
 
 use crate::owner::Model;
 use crate::{Error, Object, Result, Storage, Upload, layout};
@@ -99,6 +99,22 @@ impl Storage for FileStorage {
         }
         objects.sort_unstable_by_key(|object| object.txids);
         Ok(objects)
+    }
+
+    /// Copying a replica elsewhere loses the times of its files; their headers keep them. A file
+    /// without a valid header keeps what it has: its damage is found when it is read.
+    fn refine_times(&self, objects: &mut [Object]) -> Result<()> {
+        for object in objects {
+            let mut header = [0; Header::SIZE];
+            match self.read_at(object.level, object.txids, 0, &mut header) {
+                Err(Error::Short { .. } | Error::NotFound { .. }) => continue,
+                result => result?,
+            }
+            if let Ok(header) = Header::decode(&header) {
+                object.created = header.timestamp;
+            }
+        }
+        Ok(())
     }
 
     fn read_at(&self, level: Level, txids: TxidRange, offset: u64, buf: &mut [u8]) -> Result<()> {

@@ -21,6 +21,15 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// A missing level is empty. Names that are not ours are skipped; see [`Storage::unknown`].
     fn list(&self, level: Level, from: Txid) -> Result<Vec<Object>>;
 
+    /// Replaces the creation times of listed objects by exact ones, as far as they can be had.
+    ///
+    /// A listing may only know when an object was uploaded, or copied. Asking for more can cost a
+    /// request for each object, so it is done only where times decide.
+    fn refine_times(&self, objects: &mut [Object]) -> Result<()> {
+        let _ = objects;
+        Ok(())
+    }
+
     /// Fills `buf` from the object's bytes at `offset`.
     ///
     /// Fails with [`Error::NotFound`], or [`Error::Short`] if the object ends before.

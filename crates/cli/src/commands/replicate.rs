@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use engine::{DatabaseOptions, Replicator, SyncError};
@@ -18,8 +19,10 @@ use crate::signals::{self, Listener};
 use crate::source::replica_url;
 use crate::supervise::{self, Child};
 
-/// A first copy may take as long as it takes.
-const NO_HURRY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// How often `-once` looks whether it should give up.
+const ONCE_LOOK: Duration = Duration::from_millis(500);
+/// How long `-once` bears a replica that keeps failing.
+const ONCE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Replicate databases, until stopped
 #[derive(Debug, clap::Args)]
@@ -64,7 +67,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let replicator = Replicator::start(job.databases.iter().map(options).collect())?;
     for database in &job.databases {
         let (db, replica) = (database.path.display(), &database.replica);
-        tracing::info!(%db, %replica, "replicating");
+        tracing::info!(%db, %replica, "starting");
     }
     if job.once {
         return once(replicator, &listener);
@@ -82,13 +85,24 @@ pub fn run(args: &Args) -> Result<Exit> {
     })
 }
 
-/// One round for all databases.
+/// Brings all replicas up to date, however long a first copy takes. What keeps failing ends it.
 fn once(replicator: Replicator, listener: &Listener) -> Result<Exit> {
-    replicator.stop(Instant::now() + NO_HURRY, &listener.stop).map_err(|error| {
-        Failure::new(Exit::Failed, format_args!("not replicated: {error}"))
-            .hint("what is missing stays in the local state and goes first next time")
-    })?;
+    let mut failing_since = None;
+    while let Err(error) = replicator.sync(Instant::now() + ONCE_LOOK) {
+        let failing = replicator.statuses().iter().any(|it| it.last_error.is_some());
+        let since = *failing_since.get_or_insert_with(Instant::now);
+        if !failing {
+            failing_since = None;
+        }
+        let hopeless = failing && since.elapsed() >= ONCE_PATIENCE;
+        if hopeless || listener.stop.load(Ordering::SeqCst) {
+            let _ = replicator.stop(Instant::now(), &AtomicBool::new(true));
+            return Err(Failure::new(Exit::Failed, format_args!("not replicated: {error}"))
+                .hint("what is missing goes first next time"));
+        }
+    }
     tracing::info!("all replicas are up to date");
+    let _ = replicator.stop(Instant::now(), &AtomicBool::new(true));
     Ok(Exit::Done)
 }
 

@@ -155,3 +155,11 @@ fn databases_do_not_share() {
     let same = two("path: /a, replica: {path: /x}", "path: /b, replica: {path: /x}");
     assert!(same.starts_with("3: the replica file:///x is already in use"), "{same}");
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "[a-z:\\-\\[\\]{}$&*<#'\" \n\u{e000}\u{e001}]{0,80}") {
+        let _ = Config::parse(&text, Some(&lookup));
+        let _ = Config::parse(&format!("dbs:\n- path: {text}\n  replica: {{url: {text}}}"), None);
+    }
+}

@@ -23,3 +23,10 @@ fn it_keeps_its_folder_if_asked() {
     let kept = std::fs::read_dir(folder.path("")).unwrap().next().unwrap().unwrap().path();
     assert!(kept.join("shop.db").exists() && kept.join("replica").exists());
 }
+
+#[test]
+fn on_a_terminal_one_line_is_kept_up_to_date() {
+    let (code, sent) = Folder::new().run_on_a_terminal(&["demo", "-seconds", "1"]);
+    assert_eq!(code, Some(0), "{sent}");
+    assert!(sent.matches("\r\x1b[2K").count() > 5, "{sent}");
+}

@@ -1,5 +1,7 @@
 //! Runs the program in a folder of its own.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -48,6 +50,24 @@ impl Folder {
 
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         Ran::of(self.command(args).output().unwrap(), self)
+    }
+
+    /// Runs it with stdout and stderr on a terminal, and returns what the terminal was sent.
+    pub(crate) fn run_on_a_terminal(&self, args: &[&str]) -> (Option<i32>, String) {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+        let screen = File::options().read(true).write(true).open(name).unwrap();
+        let mut child = {
+            let mut command = self.command(args);
+            command.stdout(screen.try_clone().unwrap()).stderr(screen).spawn().unwrap()
+        };
+        // Once the other side is closed everywhere, reading ends with an error.
+        let mut sent = Vec::new();
+        let _ = File::from(terminal).read_to_end(&mut sent);
+        (child.wait().unwrap().code(), String::from_utf8(sent).unwrap())
     }
 
     /// Starts it and lets it run.

@@ -33,6 +33,16 @@ fn once_needs_a_database() {
 }
 
 #[test]
+fn once_gives_up_on_a_replica_that_keeps_failing() {
+    let folder = Folder::new();
+    add(&folder.database("app.db"), 1..=5);
+    folder.write("file", "no directory can be made below a file");
+    let ran = folder.run(&["replicate", "-once", "app.db", "file/replica"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("error: not replicated: /here/app.db: "), "{ran:?}");
+}
+
+#[test]
 fn sigterm_and_sigint_carry_the_last_commits() {
     for signal in [Signal::TERM, Signal::INT] {
         let folder = Folder::new();
@@ -146,7 +156,7 @@ fn a_database_that_comes_later_is_waited_for() {
     let folder = Folder::new();
     let mut running = folder.start(&["replicate", "app.db", URL]);
     let mut stderr = BufReader::new(running.child().stderr.take().unwrap()).lines();
-    until("the start", || stderr.next().unwrap().unwrap().contains("msg=replicating"));
+    until("the start", || stderr.next().unwrap().unwrap().contains("msg=starting"));
     assert!(!folder.path("app.db").exists());
     add(&folder.database("app.db"), 1..=9);
     until("the first file", || files(&folder.path(REPLICA)) > 0);

@@ -149,3 +149,13 @@ fn a_damaged_file_is_named_and_nothing_is_left() {
     assert!(ran.stderr.contains(name) && ran.stderr.contains("hint: "), "{ran:?}");
     assert_eq!(std::fs::read_dir(folder.path("")).unwrap().count(), before);
 }
+
+#[test]
+fn on_a_terminal_the_bar_goes_and_the_summary_stays() {
+    let folder = replicated();
+    let (code, sent) = folder.run_on_a_terminal(&["restore", "-o", "out.db", URL]);
+    assert_eq!(code, Some(0), "{sent}");
+    let last = sent.trim_end().rsplit(['\r', '\n']).next().unwrap();
+    assert!(last.contains("restored ") && !last.contains('#'), "{sent:?}");
+    assert_eq!(folder.numbers("out.db"), [1, 2, 3]);
+}

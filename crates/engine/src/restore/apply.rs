@@ -8,12 +8,14 @@
 mod claims;
 mod feed;
 mod files;
+mod flush;
 mod work;
 mod writer;
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use ltx::{Header, RollingSum, Timestamp};
@@ -23,6 +25,7 @@ use super::error::name;
 use super::{Error, Plan, Progress, Step};
 use claims::Claims;
 use feed::Feed;
+use flush::Written;
 use work::{Failure, Shared, Worker};
 
 /// Bytes of the smallest possible page frame with its index entry: no file holds more pages.
@@ -96,14 +99,19 @@ impl Apply<'_> {
         let mut claims = Claims::new(newest);
         let sum = thread::scope(|scope| {
             let (jobs, queue) = crossbeam_channel::bounded(2 * threads);
+            let (written, ticks) = Written::new();
+            let written = Arc::new(written);
+            let shared = &shared;
+            scope.spawn(move || flush::run(shared, &ticks));
             let workers: Vec<_> = (0..threads)
                 .map(|_| {
-                    let (shared, queue) = (&shared, queue.clone());
-                    scope.spawn(move || Worker::new(shared).run(&queue))
+                    let (queue, written) = (queue.clone(), Arc::clone(&written));
+                    scope.spawn(move || Worker::new(shared, written).run(&queue))
                 })
                 .collect();
+            drop(written);
             drop(queue);
-            let mut sum = Feed::new(&shared, jobs, 2 * threads, sequential).run(&mut claims);
+            let mut sum = Feed::new(shared, jobs, 2 * threads, sequential).run(&mut claims);
             for worker in workers {
                 match worker.join() {
                     Ok(part) => sum.add(part.checksum()),

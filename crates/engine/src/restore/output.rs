@@ -15,7 +15,7 @@
 mod leftovers;
 mod lock;
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
@@ -37,9 +37,7 @@ impl Output {
     /// Looks whether a restore may go there, before any work is done.
     pub(super) fn prepare(path: &Path, force: bool) -> Result<Output, Error> {
         let output = Output { path: resolve(path)?, force };
-        if let Some(existing) = output.look()? {
-            DatabaseLock::take(&output.path, &existing)?;
-        }
+        output.claim()?;
         Ok(output)
     }
 
@@ -68,15 +66,13 @@ impl Output {
 
     /// Gives the whole and checked file its name.
     pub(super) fn publish(&self, mut temp: TempFile) -> Result<(), Error> {
-        let existing = self.look()?;
-        let lock =
-            existing.map(|existing| DatabaseLock::take(&self.path, &existing)).transpose()?;
+        let claim = self.claim()?;
         let failed = |error| Error::output(&self.path, error);
-
         let aside = Leftovers::of(&self.path).move_aside()?;
-        let renamed = match lock {
-            Some(_) => temp.rename(&self.path),
-            None => temp.rename_new(&self.path),
+        let renamed = if claim.has_database() {
+            temp.rename(&self.path)
+        } else {
+            temp.rename_new(&self.path)
         };
         if let Err(error) = renamed {
             aside.move_back()?;
@@ -89,25 +85,27 @@ impl Output {
         aside.remove()
     }
 
-    /// What is there now; refuses what must not be replaced.
-    fn look(&self) -> Result<Option<Metadata>, Error> {
-        let existing = match fs::metadata(&self.path) {
+    /// Takes what is there away from everybody else; refuses if it must not be replaced.
+    ///
+    /// A database in use is refused as such, before anything is called a leftover: nobody shall
+    /// be told to remove the `-wal` of a living database.
+    fn claim(&self) -> Result<DatabaseLock, Error> {
+        match fs::metadata(&self.path) {
             Ok(existing) if !existing.is_file() => {
                 return Err(Error::NotAFile { path: self.path.clone() });
             }
-            Ok(existing) => Some(existing),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(Error::output(&self.path, error)),
-        };
-        if self.force {
-            return Ok(existing);
+            Ok(existing) if existing.len() > 0 && !self.force => {
+                return Err(Error::Exists { path: self.path.clone() });
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::output(&self.path, error));
+            }
+            _ => {}
         }
-        if existing.as_ref().is_some_and(|existing| existing.len() > 0) {
-            return Err(Error::Exists { path: self.path.clone() });
-        }
+        let lock = DatabaseLock::take(&self.path)?;
         match Leftovers::of(&self.path).first() {
-            Some(path) => Err(Error::Leftover { path }),
-            None => Ok(existing),
+            Some(path) if !self.force => Err(Error::Leftover { path }),
+            _ => Ok(lock),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Restores, from the files of real binaries and from damaged ones.
 
 mod damage;
+mod model;
 mod outputs;
 mod support;
 mod vectors;

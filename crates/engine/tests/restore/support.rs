@@ -31,7 +31,7 @@ impl Vectors {
 
     pub(crate) fn open(name: &str) -> Vectors {
         let source = root().join(name);
-        let directory = tempfile::tempdir().expect("temporary directory");
+        let directory = scratch();
         let replica = source.join("replica");
         copy(if replica.is_dir() { &replica } else { &source }, directory.path());
         Vectors { directory, source }
@@ -97,4 +97,10 @@ pub(crate) fn txid(number: u64) -> Txid {
 pub(crate) fn sha256(path: &Path) -> String {
     let digest = Sha256::digest(fs::read(path).expect("file"));
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A directory in memory, where that can be had: its syncs cost nothing.
+pub(crate) fn scratch() -> TempDir {
+    let in_memory = tempfile::tempdir_in("/dev/shm");
+    in_memory.or_else(|_| tempfile::tempdir()).expect("temporary directory")
 }

@@ -3,11 +3,11 @@
 use engine::restore::{self, IntegrityCheck, PlanError, Request, Target};
 use ltx::Timestamp;
 
-use crate::support::{Vectors, sha256, txid};
+use crate::support::{Vectors, scratch, sha256, txid};
 
 /// Restores a state and returns the file's hash.
 fn restored(vectors: &Vectors, request: impl Fn(&mut Request)) -> Result<String, restore::Error> {
-    let directory = tempfile::tempdir().expect("temporary directory");
+    let directory = scratch();
     let output = directory.path().join("restored.db");
     let mut wanted = Request::new(vectors.storage(), &output);
     wanted.integrity = IntegrityCheck::Full;
@@ -97,6 +97,32 @@ fn a_moment_means_the_last_state_at_or_before_it() {
     let error = at(created(1) - 1).expect_err("before the first");
     assert_eq!(error.kind(), restore::ErrorKind::NotRestorable);
     assert!(error.to_string().contains("the replica reaches from 2026-11-22T"), "{error}");
+}
+
+#[test]
+fn a_copied_replica_that_lost_its_times_still_knows_them() {
+    let vectors = Vectors::open("ps4096");
+    let mut objects = restore::list(&*vectors.storage()).expect("list");
+    let created = objects.iter().find(|object| object.txids.max == txid(4)).expect("4").created;
+    for object in &objects {
+        let file =
+            std::fs::File::options().write(true).open(vectors.path().join(object.to_string()));
+        file.expect("object").set_modified(std::time::SystemTime::now()).expect("time");
+    }
+    let moment = Target::Timestamp(created);
+    let hash = restored(&vectors, |request| request.target = moment).expect("restore");
+    assert_eq!(hash, vectors.hashes()[&4]);
+    vectors.storage().refine_times(&mut objects).expect("times");
+    assert!(objects.iter().any(|object| object.created == created));
+}
+
+#[test]
+fn every_transaction_of_the_tree_is_a_sound_database() {
+    let vectors = Vectors::open("tree");
+    for id in 1..=0x151 {
+        let sound = restored(&vectors, |request| request.target = Target::Txid(txid(id)));
+        sound.expect("restore");
+    }
 }
 
 #[test]

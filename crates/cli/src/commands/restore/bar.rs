@@ -28,9 +28,10 @@ pub struct Silent {
 impl Bar {
     /// A bar that waits for the plan. A set `stop` cancels the restore.
     pub fn new(stop: Arc<AtomicBool>) -> Bar {
-        let bar = ProgressBar::new(0);
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Bar { bar, stop }
+        let bar = Bar { bar: ProgressBar::new(0), stop };
+        bar.show(WAITING, "listing the replica");
+        bar.bar.enable_steady_tick(Duration::from_millis(100));
+        bar
     }
 
     fn show(&self, template: &str, message: &'static str) {

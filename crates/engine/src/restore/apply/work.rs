@@ -11,6 +11,7 @@ use storage::Object;
 
 use super::claims::Bits;
 use super::files::Opened;
+use super::flush::Written;
 use super::writer::PageWriter;
 use super::{Apply, Error};
 
@@ -122,13 +123,15 @@ pub(super) struct Worker<'a> {
     shared: &'a Shared<'a>,
     frames: Vec<u8>,
     writer: PageWriter<'a>,
+    written: Arc<Written>,
     /// Of the pages that this worker wrote.
     sum: RollingSum,
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(shared: &'a Shared<'a>) -> Worker<'a> {
-        Worker { shared, frames: Vec::new(), writer: shared.writer(), sum: RollingSum::EMPTY }
+    pub(super) fn new(shared: &'a Shared<'a>, written: Arc<Written>) -> Worker<'a> {
+        let (frames, writer) = (Vec::new(), shared.writer());
+        Worker { shared, frames, writer, written, sum: RollingSum::EMPTY }
     }
 
     /// Works until no more work can come. After a failure the rest of it is let go.
@@ -180,6 +183,7 @@ impl<'a> Worker<'a> {
                 Trouble::Frames(reason) => Error::damaged(apply.storage, &opened.object, reason),
                 Trouble::Output(error) => Error::output(apply.path, error),
             })?;
+        self.written.add(bytes.len() as u64);
         apply.progress.read(bytes.len() as u64);
         Ok(())
     }

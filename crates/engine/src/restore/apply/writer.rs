@@ -24,7 +24,11 @@ impl<'a> PageWriter<'a> {
         PageWriter { out, page_size, run: Vec::with_capacity(RUN), offset: 0 }
     }
 
+    /// Takes the next page. One without content stays a hole in the file, which reads the same.
     pub(super) fn push(&mut self, pgno: Pgno, page: &[u8]) -> io::Result<()> {
+        if page.iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
         let offset = pgno.offset(self.page_size);
         let follows = offset == self.offset + self.run.len() as u64;
         if !follows || self.run.len() + page.len() > RUN {

@@ -4,7 +4,7 @@
 //! database file. A lock of ours on the whole file excludes them all. They are the process's: the
 //! output must not be open in this process.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,30 +17,34 @@ use crate::restore::Error;
 /// Nobody else uses the database while this lives.
 #[derive(Debug)]
 pub(super) struct DatabaseLock {
+    database: Option<File>,
     #[expect(dead_code, reason = "closing a file gives its locks back")]
-    files: Vec<File>,
+    shared_memory: Option<File>,
 }
 
 impl DatabaseLock {
-    /// Locks the database, and the memory that its connections share.
-    pub(super) fn take(path: &Path, existing: &Metadata) -> Result<DatabaseLock, Error> {
-        debug_assert!(existing.is_file());
-        let mut files = vec![lock(path)?];
-        let shared_memory = with_suffix(path, "-shm");
-        match lock(&shared_memory) {
-            Ok(file) => files.push(file),
-            Err(Error::Output { reason, .. }) if reason.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        Ok(DatabaseLock { files })
+    /// Locks the database and the memory that its connections share, as far as they exist.
+    pub(super) fn take(path: &Path) -> Result<DatabaseLock, Error> {
+        let database = lock(path)?;
+        let shared_memory = lock(&with_suffix(path, "-shm"))?;
+        Ok(DatabaseLock { database, shared_memory })
+    }
+
+    /// Whether there is a database file.
+    pub(super) fn has_database(&self) -> bool {
+        self.database.is_some()
     }
 }
 
-fn lock(path: &Path) -> Result<File, Error> {
+fn lock(path: &Path) -> Result<Option<File>, Error> {
     let failed = |error| Error::output(path, error);
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+    let file = match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
     match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Some(file)),
         Err(Errno::AGAIN | Errno::ACCESS) => Err(Error::InUse { path: PathBuf::from(path) }),
         Err(error) => Err(failed(error.into())),
     }
