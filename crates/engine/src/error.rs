@@ -35,6 +35,9 @@ pub enum Error {
     /// New frames do not continue the captured history.
     #[error("the captured history does not continue: {0}")]
     Discontinuity(String),
+    /// Another process of ours works with this local state.
+    #[error("local state {} is in use: is another brooklet replicating this database?", .0.display())]
+    InUse(PathBuf),
     /// The same database was given twice.
     #[error("database {} is listed twice", .0.display())]
     Duplicate(PathBuf),

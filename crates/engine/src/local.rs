@@ -3,12 +3,15 @@
 //! `ltx/0` holds captured files that are not uploaded yet, and the newest one: its header is the
 //! position from which either program goes on. `brooklet/sums` is ours alone and only a cache.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use ltx::{Decoder, Encoder, Header, Level, Pgno, Txid, TxidRange};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use storage::{FileStorage, Object, Storage, TempFile, layout};
 
 use crate::Error;
@@ -18,6 +21,8 @@ use crate::Error;
 pub(crate) struct Local {
     root: PathBuf,
     files: FileStorage,
+    /// Locked for as long as we live.
+    lock: OnceLock<File>,
 }
 
 /// The last transaction in the local state of the database at `path`, if there is one.
@@ -40,15 +45,34 @@ impl Local {
     pub(crate) fn at(path: &Path, meta: Option<&Path>) -> Local {
         let root = directory(path, meta);
         let files = FileStorage::new(&root).with_owner_of(path);
-        Local { root, files }
+        Local { root, files, lock: OnceLock::new() }
     }
 
     /// Creates what is missing and clears what an interrupted run left.
     pub(crate) fn prepare(&self) -> Result<(), Error> {
         self.files.prepare(Level::L0)?;
-        remove_temps(&self.root).map_err(|e| Error::local(&self.root, e))?;
         let own = self.root.join("brooklet");
-        fs::create_dir_all(&own).map_err(|e| Error::local(&own, e))
+        fs::create_dir_all(&own).map_err(|e| Error::local(&own, e))?;
+        self.lock(&own.join("lock"))?;
+        remove_temps(&self.root).map_err(|e| Error::local(&self.root, e))
+    }
+
+    /// Two of us on one database would give the same transactions to different content.
+    fn lock(&self, path: &Path) -> Result<(), Error> {
+        if self.lock.get().is_some() {
+            return Ok(());
+        }
+        let open = || OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = open().map_err(|e| Error::local(path, e))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            // Some network shares have no locks: there it is up to the user.
+            Ok(()) | Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) => {
+                let _ = self.lock.set(file);
+                Ok(())
+            }
+            Err(Errno::WOULDBLOCK) => Err(Error::InUse(self.root.clone())),
+            Err(errno) => Err(Error::local(path, errno.into())),
+        }
     }
 
     pub(crate) fn sums_path(&self) -> PathBuf {
