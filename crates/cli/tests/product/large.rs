@@ -18,7 +18,7 @@ fn a_database_grows_over_its_lock_page() {
 }
 
 fn grow_over_the_lock_page(page_size: u32) {
-    let _turn = turn::alone();
+    let _turn = turn::shared();
     let stage = Stage::new("large", Mix::Growth);
     let mut app = stage.create(Layout { page_size, wal: false, ..Layout::default() });
     fill(&app, LOCK_PAGE - (2 << 20));
