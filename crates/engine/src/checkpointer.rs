@@ -18,7 +18,9 @@ use crate::local::Local;
 use crate::position::{Advance, Position};
 
 /// WAL bytes past which writers are stopped for a moment.
-const HARD_LIMIT: u64 = 24 << 20;
+const HARD_LIMIT: u64 = 16 << 20;
+/// WAL bytes past which nothing is prepared any more: writers are stopped, for longer if need be.
+const URGENT_LIMIT: u64 = 32 << 20;
 /// WAL bytes after which they are written to disk ahead of a checkpoint that will wait for them.
 /// Smaller pieces slow the writer down more than they shorten the last one.
 const WRITE_BEHIND: u64 = 6 << 20;
@@ -128,15 +130,20 @@ impl Checkpointer {
         for _ in 0..ROUNDS {
             rotate(live, history, local)?;
             live.checkpoint()?;
-            let rest = live.tip()?.frame.saturating_sub(history.position.frame);
-            if frame_offset(live.page_size(), rest + 1) <= SHORT_REST {
+            let tip = live.tip()?;
+            let rest = tip.frame.saturating_sub(history.position.frame);
+            let short = frame_offset(live.page_size(), rest + 1) <= SHORT_REST;
+            if short || is_urgent(live, &tip) {
                 break;
             }
         }
         // SQLite syncs the database only when all is copied back, under the lock in our case.
-        live.file().sync()?;
         for _ in 0..ROUNDS {
+            if is_urgent(live, &live.tip()?) {
+                break;
+            }
             let began = Instant::now();
+            live.file().sync()?;
             live.wal().sync()?;
             if began.elapsed() < SHORT_SYNC {
                 break;
@@ -182,6 +189,10 @@ impl Checkpointer {
         }
         Ok(())
     }
+}
+
+fn is_urgent(live: &Live, tip: &Tip) -> bool {
+    frame_offset(live.page_size(), tip.frame + 1) >= URGENT_LIMIT
 }
 
 /// Moves the pin to the tip, and makes everything up to it durable.

@@ -219,7 +219,9 @@ impl Database {
         if urgency == Urgency::Hard || (urgency == Urgency::Soft && captured_all) {
             self.checkpoint(attached, urgency, moment)?;
         }
-        attached.checkpointer.write_behind(&attached.live, &tip)?;
+        if urgency != Urgency::Hard {
+            attached.checkpointer.write_behind(&attached.live, &tip)?;
+        }
         self.shared.wal_bytes(frame_offset(page_size, tip.frame + 1));
         self.next(attached, &tip, captured_all)
     }
