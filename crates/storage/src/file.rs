@@ -152,7 +152,8 @@ impl Storage for FileStorage {
     ) -> Result<Object> {
         let name = || source.display().to_string();
         let mut file = File::open(source).map_err(|error| Error::from_io(name(), error))?;
-        let upload = self.start(level, txids, created)?;
+        let mut upload = self.start(level, txids, created)?;
+        upload.once = true;
         io::copy(&mut file, &mut upload.file()).map_err(|error| Error::from_io(name(), error))?;
         Box::new(upload).commit()
     }

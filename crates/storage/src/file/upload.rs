@@ -13,6 +13,8 @@ pub(super) struct FileUpload {
     temp: TempFile,
     path: PathBuf,
     object: Object,
+    /// Whether another object of this name stands in the way.
+    pub(super) once: bool,
 }
 
 impl FileUpload {
@@ -27,7 +29,7 @@ impl FileUpload {
             io::ErrorKind::WouldBlock => Error::Busy { object: path.display().to_string() },
             _ => Error::from_io(path.display().to_string(), error),
         })?;
-        let upload = FileUpload { temp, path, object };
+        let upload = FileUpload { temp, path, object, once: false };
         if let Some(owner) = owner {
             owner.apply(upload.temp.file()).map_err(|error| upload.error(error))?;
         }
@@ -54,6 +56,9 @@ impl FileUpload {
     /// Transactions are named once and for all: only a copy of the same bytes, from an upload that
     /// was interrupted before it was noted, may be there already.
     fn name(&mut self) -> io::Result<()> {
+        if !self.once {
+            return self.temp.rename(&self.path);
+        }
         match self.temp.rename_new(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let there = File::open(&self.path)?;
