@@ -26,6 +26,11 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
+    /// The last transaction on level 0.
+    pub(crate) fn newest_txid(&self) -> Option<Txid> {
+        self.newest.as_ref().map(|newest| newest.txids.max)
+    }
+
     pub(crate) fn read(storage: &dyn Storage) -> Result<Remote, storage::Error> {
         let mut objects = Vec::new();
         let mut newest = None;

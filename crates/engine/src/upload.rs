@@ -11,6 +11,7 @@ use storage::Storage;
 use crate::local::Local;
 use crate::scheduler::{Job, Next};
 use crate::shared::{Moment, Shared};
+use crate::start::Remote;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
@@ -32,8 +33,10 @@ struct Queue {
     pending: VecDeque<Pending>,
     /// The last transaction that the replica holds.
     uploaded: Option<Txid>,
-    /// The last one that we stored on level 0.
+    /// The last one that was seen or stored on its level 0.
     stored: Option<Txid>,
+    /// Somebody wants to know whether everything up to this moment is there.
+    asked: Option<Moment>,
     failures: u32,
     /// Counts the times that the queue was started over.
     epoch: u64,
@@ -61,14 +64,15 @@ impl Uploader {
         *queue = Queue { epoch: queue.epoch + 1, ..Queue::default() };
     }
 
-    /// Starts over: the replica ends at `uploaded`, and `pending` is what it lacks. Not `seen`
-    /// means that nobody could look at the replica.
-    pub(crate) fn restart(&self, seen: bool, uploaded: Option<Txid>, pending: Vec<Pending>) {
+    /// Starts over: `pending` is what the replica lacks. Without `remote` nobody could look at it.
+    pub(crate) fn restart(&self, remote: Option<&Remote>, pending: Vec<Pending>) {
         let mut queue = self.lock();
-        let epoch = queue.epoch + 1;
+        let uploaded = remote.and_then(|remote| remote.last);
+        let stored = remote.and_then(Remote::newest_txid);
         let oldest = pending.first().map(|pending| pending.as_of.instant);
-        *queue =
-            Queue { pending: pending.into(), uploaded, epoch, blind: !seen, ..Queue::default() };
+        let (epoch, blind) = (queue.epoch + 1, remote.is_none());
+        let pending = pending.into();
+        *queue = Queue { pending, uploaded, stored, epoch, blind, ..Queue::default() };
         drop(queue);
         match uploaded {
             Some(txid) => self.shared.replicated(txid, oldest),
@@ -97,20 +101,25 @@ impl Uploader {
         self.shared.staged(pending.as_of.instant);
     }
 
-    /// Everything captured up to `txid` held all commits at that moment.
-    pub(crate) fn nothing_new(&self, moment: Moment) {
+    /// There was nothing to capture at that moment. If somebody `asked`, the replica is asked too
+    /// before that counts as replicated.
+    pub(crate) fn nothing_new(&self, moment: Moment, asked: bool) {
         let mut queue = self.lock();
         if let Some(last) = queue.pending.back_mut() {
             last.as_of = moment;
         } else if queue.uploaded.is_some() {
-            drop(queue);
-            self.shared.cover(moment);
+            if asked || queue.asked.is_some() {
+                queue.asked = Some(moment);
+            } else {
+                drop(queue);
+                self.shared.cover(moment);
+            }
         }
     }
 
-    fn next(&self) -> Option<(Pending, Option<Txid>, u64)> {
+    fn next(&self) -> Option<(Pending, u64)> {
         let queue = self.lock();
-        queue.pending.front().map(|pending| (*pending, queue.stored, queue.epoch))
+        queue.pending.front().map(|pending| (*pending, queue.epoch))
     }
 
     /// Takes a file off the queue, unless the queue was started over meanwhile.
@@ -146,16 +155,11 @@ impl Uploader {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Uploader {
     /// Uploads what is next, if there is anything.
     fn upload_next(&self) -> Result<Option<Txid>, storage::Error> {
-        let Some((pending, stored, epoch)) = self.next() else { return Ok(None) };
-        if let Some(last) = stored
-            && !self.storage.still_holds(Level::L0, TxidRange::single(last))?
-        {
-            self.start_over("what was uploaded last is gone from the replica", epoch);
+        let Some((pending, epoch)) = self.next() else { return Ok(None) };
+        if !self.still_stands()? {
             return Ok(None);
         }
         let Pending { level, txids, created, .. } = pending;
@@ -172,6 +176,39 @@ impl Uploader {
         Ok(Some(txids.max))
     }
 
+    /// Whether the replica still holds what it held last; else everything starts over.
+    fn still_stands(&self) -> Result<bool, storage::Error> {
+        let (stored, epoch) = {
+            let queue = self.lock();
+            (queue.stored, queue.epoch)
+        };
+        let Some(last) = stored else { return Ok(true) };
+        let stands = self.storage.still_holds(Level::L0, TxidRange::single(last))?;
+        if !stands {
+            self.start_over("what was uploaded last is gone from the replica", epoch);
+        }
+        Ok(stands)
+    }
+
+    /// Answers whoever asked for everything up to a moment at which nothing was left to upload.
+    fn answer(&self) -> Result<(), storage::Error> {
+        let (asked, epoch) = {
+            let queue = self.lock();
+            (queue.asked, queue.epoch)
+        };
+        let Some(moment) = asked else { return Ok(()) };
+        if !self.still_stands()? {
+            return Ok(());
+        }
+        let mut queue = self.lock();
+        if queue.epoch == epoch {
+            queue.asked = None;
+            drop(queue);
+            self.shared.cover(moment);
+        }
+        Ok(())
+    }
+
     /// Has the database decide anew how the replica goes on.
     fn start_over(&self, reason: &str, epoch: u64) {
         let replica = self.storage.url();
@@ -181,6 +218,18 @@ impl Uploader {
             *queue = Queue { epoch: epoch + 1, ..Queue::default() };
             self.shared.broken.store(true, Ordering::SeqCst);
         }
+    }
+
+    fn upload_all(&self) -> Result<(), storage::Error> {
+        for count in 1.. {
+            if self.upload_next()?.is_none() {
+                break;
+            }
+            if count % DROP_EVERY == 0 {
+                self.drop_uploaded();
+            }
+        }
+        self.answer()
     }
 
     fn drop_uploaded(&self) {
@@ -196,18 +245,11 @@ impl Job for Uploader {
         if let Some(next) = self.look() {
             return next;
         }
-        for count in 1.. {
-            match self.upload_next() {
-                Ok(Some(_)) if count % DROP_EVERY == 0 => self.drop_uploaded(),
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(error) => {
-                    self.drop_uploaded();
-                    return self.failed(&error);
-                }
-            }
-        }
+        let uploaded = self.upload_all();
         self.drop_uploaded();
-        Next::WhenWoken
+        match uploaded {
+            Ok(()) => Next::WhenWoken,
+            Err(error) => self.failed(&error),
+        }
     }
 }

@@ -96,6 +96,7 @@ pub struct Live {
     file: DatabaseFile,
     page_size: PageSize,
     path: PathBuf,
+    /// The `-wal` and the `-shm`.
     beside: [(PathBuf, Identity); 2],
     holds_checkpoints: Cell<bool>,
 }
@@ -111,7 +112,9 @@ impl Live {
         begin(&pin, path)?;
         let spare = connect(path, options.busy_timeout)?;
         let writer = connect(path, Duration::ZERO)?;
-        let (wal_path, shm_path) = (suffixed(path, "-wal"), suffixed(path, "-shm"));
+        // SQLite follows a link, and keeps these beside the file that it leads to.
+        let real = std::fs::canonicalize(path).map_err(|e| Error::io(path, e))?;
+        let (wal_path, shm_path) = (suffixed(&real, "-wal"), suffixed(&real, "-shm"));
         let wal = Wal::open(&wal_path)?;
         let index = WalIndex::open(&shm_path)?;
         let beside = [identified(wal_path)?, identified(shm_path)?];
@@ -142,6 +145,11 @@ impl Live {
     /// Page size of the database.
     pub fn page_size(&self) -> PageSize {
         self.page_size
+    }
+
+    /// Path of the WAL file.
+    pub fn wal_path(&self) -> &Path {
+        &self.beside[0].0
     }
 
     /// The WAL file.

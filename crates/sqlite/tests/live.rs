@@ -181,6 +181,18 @@ fn a_replaced_database_is_noticed() {
 }
 
 #[test]
+fn a_link_leads_to_the_database_and_its_wal() {
+    let fixture = Fixture::new(4096);
+    let link = fixture.directory.path().join("link.db");
+    std::os::unix::fs::symlink(fixture.path(), &link).unwrap();
+    let live = attach(&link).unwrap();
+    fixture.insert(100);
+    assert!(live.tip().unwrap().frame > 0);
+    assert_eq!(live.placement().unwrap(), Placement::Same);
+    assert!(live.wal_path().ends_with("app.db-wal"));
+}
+
+#[test]
 fn what_is_no_database_is_refused_and_nothing_is_created() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing.db");

@@ -42,7 +42,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn create(&self, level: Level, txids: TxidRange, created: Timestamp)
     -> Result<Box<dyn Upload>>;
 
-    /// Stores a copy of a local file.
+    /// Stores a copy of a local file. A backend that can tell refuses, with [`Error::Conflict`], to
+    /// take the place of an object of this name with other content.
     fn put_file(
         &self,
         level: Level,

@@ -106,6 +106,26 @@ fn two_writers_of_one_object_do_not_mix() {
 }
 
 #[test]
+fn a_captured_file_does_not_take_the_place_of_another_one() {
+    let root = directory();
+    let storage = FileStorage::new(root.path().join("replica"));
+    let source = root.path().join("source");
+    let created = Timestamp::from_millis(1000);
+    let upload = |bytes: &[u8]| {
+        fs::write(&source, bytes).expect("source");
+        storage.put_file(Level::L0, range(1), created, &source)
+    };
+    upload(b"the first transaction").expect("a new name");
+    upload(b"the first transaction").expect("the same once more: its upload was interrupted");
+    let refused = upload(b"another transaction 1");
+    assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+    let mut kept = [0; 21];
+    storage.read_at(Level::L0, range(1), 0, &mut kept).expect("the first one");
+    assert_eq!(&kept, b"the first transaction");
+    assert_eq!(names(&root.path().join("replica/ltx/0")).len(), 1);
+}
+
+#[test]
 fn owner_and_mode_follow_the_database() {
     let root = directory();
     let home = root.path().join("home");

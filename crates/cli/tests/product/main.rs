@@ -8,6 +8,7 @@
 mod capture;
 mod courtesy;
 mod down;
+mod healing;
 mod interop;
 mod large;
 mod replaced;

@@ -260,7 +260,7 @@ const HELD: &str = "BROOKLET_TEST_HELD_DATABASE";
 impl Holder {
     fn hold(database: &Path) -> Holder {
         let mut process = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--ignored", "--exact", "outputs::hold_a_database", "--nocapture"])
+            .args(["--exact", "outputs::hold_a_database", "--nocapture"])
             .env(HELD, database)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -280,8 +280,8 @@ impl Holder {
     }
 }
 
+/// The other process of the tests below; by itself it has nothing to do.
 #[test]
-#[ignore = "the other process of the tests below"]
 fn hold_a_database() {
     let Some(path) = std::env::var_os(HELD) else { return };
     let database = Connection::open(path).expect("open");

@@ -1,0 +1,166 @@
+//! Replicas and local state that came to harm. Each once ended with exit code 0 and a backup that
+//! could not be restored. (failures.md A5, A8, A12, A21, A22)
+
+use std::fs;
+
+use rusqlite::Connection;
+use testkit::tool::PATIENCE;
+use testkit::{Layout, Mix, Replica, turn, wait};
+
+use crate::stage::Stage;
+
+/// The latest state restores to transaction `n`, by us and with every check.
+fn expect_latest(stage: &Stage, n: u64) {
+    let output = stage.scratch.path("healed");
+    let restored = stage.tool.restore(&stage.replica, None, &output);
+    restored.unwrap_or_else(|why| panic!("the replica does not restore: {why}"));
+    assert_eq!(stage.oracle().check_file(&output), Ok(n));
+    fs::remove_file(output).expect("remove the restored file");
+}
+
+fn remove_replica(replica: &Replica) {
+    fs::remove_dir_all(replica.path()).expect("remove the replica");
+}
+
+#[test]
+fn a_replica_that_vanishes_while_it_is_written_to_is_begun_anew() {
+    let _turn = turn::shared();
+    let stage = Stage::new("heal-vanished", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    let replicator = stage.replicate_first();
+    let n = stage.workload.commit_many(&mut app, 10);
+    stage.tool.await_n(&stage.replica, n);
+    remove_replica(&stage.replica);
+    let n = stage.workload.commit_many(&mut app, 10);
+    stage.tool.await_n(&stage.replica, n);
+    replicator.stop();
+    expect_latest(&stage, n);
+}
+
+#[test]
+fn a_replica_that_vanishes_from_an_idle_database_is_missed_at_the_end() {
+    let _turn = turn::shared();
+    let stage = Stage::new("heal-idle", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    let replicator = stage.replicate_first();
+    let n = stage.workload.commit_many(&mut app, 10);
+    stage.tool.await_n(&stage.replica, n);
+    remove_replica(&stage.replica);
+    replicator.stop();
+    expect_latest(&stage, n);
+}
+
+#[test]
+fn a_hole_in_the_replica_is_bridged_by_a_snapshot() {
+    let _turn = turn::shared();
+    let stage = Stage::new("heal-hole", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    for _ in 0..5 {
+        stage.workload.commit_many(&mut app, 2);
+        stage.tool.replicate_once(&stage.db, &stage.replica);
+    }
+    let files = stage.replica.files();
+    fs::remove_file(&files[2].path).expect("remove a file from the middle");
+    let n = stage.workload.commit_many(&mut app, 2);
+    stage.tool.replicate_once(&stage.db, &stage.replica);
+    expect_latest(&stage, n);
+    let n = stage.workload.commit_many(&mut app, 2);
+    stage.tool.replicate_once(&stage.db, &stage.replica);
+    expect_latest(&stage, n);
+}
+
+#[test]
+fn another_page_size_without_local_state_begins_with_a_snapshot() {
+    let _turn = turn::shared();
+    let stage = Stage::new("heal-page-size", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    stage.workload.commit_many(&mut app, 3);
+    stage.tool.replicate_once(&stage.db, &stage.replica);
+    drop(app);
+    for file in [&stage.db, &stage.wal(), &stage.shm()] {
+        let _ = fs::remove_file(file);
+    }
+    fs::remove_dir_all(stage.local_state()).expect("remove the local state");
+    let layout = Layout { page_size: 8192, ..Layout::default() };
+    let mut app = stage.create(layout);
+    let n = stage.workload.commit_many(&mut app, 4);
+    stage.tool.replicate_once(&stage.db, &stage.replica);
+    expect_latest(&stage, n);
+}
+
+#[test]
+fn a_staged_file_that_a_power_cut_has_emptied_is_not_uploaded() {
+    let _turn = turn::shared();
+    let stage = Stage::new("heal-torn", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    let replicator = stage.replicate_first();
+    let n = stage.workload.commit_many(&mut app, 5);
+    stage.tool.await_n(&stage.replica, n);
+    let away = stage.scratch.path("away");
+    fs::rename(stage.replica.path(), &away).expect("take the replica away");
+    fs::write(stage.replica.path(), b"not a directory").expect("put a file in its place");
+    let staged = Replica::new(stage.local_state());
+    wait::until("files that wait for their upload", PATIENCE, || {
+        stage.workload.commit_many(&mut app, 1);
+        (staged.files().len() >= 4).then_some(())
+    });
+    replicator.kill();
+    fs::remove_file(stage.replica.path()).expect("remove the file in its place");
+    fs::rename(&away, stage.replica.path()).expect("bring the replica back");
+    let files = staged.files();
+    let torn = &files[files.len() - 2].path;
+    fs::write(torn, b"").expect("empty a staged file");
+    let n = stage.workload.commit_many(&mut app, 1);
+    stage.tool.replicate_once(&stage.db, &stage.replica);
+    expect_latest(&stage, n);
+}
+
+#[test]
+fn a_replica_of_another_database_is_not_continued() {
+    let _turn = turn::shared();
+    let stage = Stage::new("heal-foreign", Mix::Small);
+    let other = Stage::new("heal-foreign-other", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    let mut others = other.create(Layout::default());
+    for _ in 0..4 {
+        stage.workload.commit_many(&mut app, 2);
+        stage.tool.replicate_once(&stage.db, &stage.replica);
+        other.workload.commit_many(&mut others, 3);
+        other.tool.replicate_once(&other.db, &other.replica);
+    }
+    remove_replica(&stage.replica);
+    fs::rename(other.replica.path(), stage.replica.path()).expect("swap the replicas");
+    let n = stage.workload.commit_many(&mut app, 1);
+    stage.tool.replicate_once(&stage.db, &stage.replica);
+    expect_latest(&stage, n);
+}
+
+#[test]
+fn a_second_replicator_of_one_database_is_refused() {
+    let _turn = turn::shared();
+    let stage = Stage::new("heal-second", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    let first = stage.replicate_first();
+    let mut second = stage.replicate();
+    let from = second.log().len();
+    stage.await_logged(&second, from, &["is another brooklet replicating"]);
+    let n = stage.workload.commit_many(&mut app, 5);
+    stage.tool.await_n(&stage.replica, n);
+    assert!(!second.terminate().success(), "it may not say that all is well");
+    first.stop();
+    stage.expect_all_right(n);
+}
+
+#[test]
+fn a_link_to_the_database_is_followed() {
+    let _turn = turn::shared();
+    let stage = Stage::new("heal-link", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    let link = stage.scratch.path("link.db");
+    std::os::unix::fs::symlink(&stage.db, &link).expect("link");
+    let n = stage.workload.commit_many(&mut app, 5);
+    stage.tool.replicate_once(&link, &stage.replica);
+    expect_latest(&stage, n);
+    drop(app);
+    let _: Connection = Connection::open(&stage.db).expect("the database is as it was");
+}
