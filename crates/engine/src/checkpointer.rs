@@ -17,18 +17,21 @@ use crate::capture::History;
 use crate::local::Local;
 use crate::position::{Advance, Position};
 
-/// WAL bytes past which writers are stopped for a moment.
-const HARD_LIMIT: u64 = 16 << 20;
+/// WAL bytes past which writers are stopped for a moment. A commit costs its writer more while the
+/// WAL is being written to the disk than the moments cost, so they are few.
+const HARD_LIMIT: u64 = 24 << 20;
 /// WAL bytes past which nothing is prepared any more: writers are stopped, for longer if need be.
 const URGENT_LIMIT: u64 = 32 << 20;
-/// WAL bytes after which they are written to disk ahead of a checkpoint that will wait for them.
-/// Smaller pieces slow the writer down more than they shorten the last one.
-const WRITE_BEHIND: u64 = 6 << 20;
-/// Bytes that may be left to do while writers are stopped.
-const SHORT_REST: u64 = 2 << 20;
-/// A sync that took no longer leaves little to sync after it.
-const SHORT_SYNC: Duration = Duration::from_millis(3);
-/// Rounds that try to make the rest that short.
+/// Bytes of the WAL that are written to the disk together, ahead of the checkpoint that would wait
+/// for them.
+const PIECE: u64 = 1 << 20;
+/// Bytes that may be left to write to the disk while writers are stopped.
+const SHORT_REST: u64 = 512 << 10;
+/// Tries to leave no more. A fast writer adds about as much as each of them writes.
+const WRITES: u32 = 2;
+/// Pages that may be left to copy back while writers are stopped.
+const FEW_PAGES: usize = 512;
+/// Checkpoints beside the writers that are to leave no more.
 const ROUNDS: u32 = 4;
 /// How long to try for the write lock.
 const PATIENCE: Duration = Duration::from_millis(25);
@@ -62,6 +65,26 @@ pub(crate) enum Urgency {
     Hard,
 }
 
+/// How fast commits come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// With gaps in which a checkpoint may be finished.
+    Slow,
+    /// Without.
+    Fast,
+}
+
+/// Why a WAL is not copied back whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// It is.
+    Nothing,
+    /// More was committed meanwhile.
+    Commits,
+    /// Other readers need what it would overwrite, which no stop of the writers changes.
+    Readers,
+}
+
 impl Checkpointer {
     pub(crate) fn new(soft_frames: u32, interval: Option<Duration>, now: Instant) -> Self {
         Checkpointer {
@@ -90,15 +113,12 @@ impl Checkpointer {
         }
     }
 
-    /// Writes a growing WAL to disk in pieces, so that no checkpoint has to wait for all of it.
+    /// Writes a growing WAL to the disk in pieces, so that no checkpoint has to wait for all of it.
     pub(crate) fn write_behind(&mut self, live: &Live, tip: &Tip) -> Result<(), Error> {
         let end = frame_offset(live.page_size(), tip.frame + 1);
-        if end < self.written {
-            self.written = 0;
-        }
-        if end >= HARD_LIMIT / 3 && end - self.written >= WRITE_BEHIND {
-            live.wal().sync()?;
-            self.written = end;
+        let start = if end < self.written { 0 } else { self.written };
+        if end - start >= PIECE {
+            self.write_out(live, tip)?;
         }
         Ok(())
     }
@@ -112,64 +132,96 @@ impl Checkpointer {
     ) -> Result<(), Error> {
         self.last = Instant::now();
         rotate(live, history, local)?;
-        self.copy_back(live, history, local)?;
-        if self.parked != Some(history.position) {
+        if self.copy_back(live, history, local)? != Left::Nothing {
             self.not_before = self.last + SOFT_RETRY;
         }
         Ok(())
     }
 
-    /// Does the same with writers stopped for the last part of it.
+    /// Does the same, and stops writers for the last part of it if they leave no gap.
     pub(crate) fn hard(
         &mut self,
         live: &mut Live,
         history: &mut History,
         local: &Local,
+        pace: Pace,
     ) -> Result<(), Error> {
         self.last = Instant::now();
-        for _ in 0..ROUNDS {
-            rotate(live, history, local)?;
-            live.checkpoint()?;
-            let tip = live.tip()?;
-            let rest = tip.frame.saturating_sub(history.position.frame);
-            let short = frame_offset(live.page_size(), rest + 1) <= SHORT_REST;
-            if short || is_urgent(live, &tip) {
-                break;
+        let mut left = Left::Commits;
+        if pace == Pace::Slow {
+            for _ in 0..ROUNDS {
+                rotate(live, history, local)?;
+                left = self.copy_back(live, history, local)?;
+                if left != Left::Commits {
+                    break;
+                }
             }
         }
-        // SQLite syncs the database only when all is copied back, under the lock in our case.
-        for _ in 0..ROUNDS {
-            if is_urgent(live, &live.tip()?) {
-                break;
-            }
-            let began = Instant::now();
-            live.file().sync()?;
-            live.wal().sync()?;
-            if began.elapsed() < SHORT_SYNC {
-                break;
-            }
+        if left == Left::Commits {
+            left = self.stopping_writers(live, history, local)?;
         }
-        let mut held = Duration::ZERO;
-        let stopped = live.with_writers_stopped(PATIENCE, |live| {
-            let began = Instant::now();
-            move_pin(live, history, local)?;
-            let copied = self.copy_back(live, history, local);
-            held = began.elapsed();
-            copied
-        })?;
-        history.sync(local)?;
-        if self.parked == Some(history.position) {
+        if left == Left::Nothing {
             self.misses = 0;
         } else {
             let wait = HARD_RETRY.saturating_mul(1 << self.misses.min(6));
             self.not_before = Instant::now() + wait;
             self.misses += 1;
         }
+        Ok(())
+    }
+
+    fn stopping_writers(
+        &mut self,
+        live: &mut Live,
+        history: &mut History,
+        local: &Local,
+    ) -> Result<Left, Error> {
+        for _ in 0..ROUNDS {
+            self.write_out_rest(live)?;
+            let tip = live.tip()?;
+            if live.changes(live.backfilled()?, &tip)?.len() <= FEW_PAGES || is_urgent(live, &tip) {
+                break;
+            }
+            move_pin(live, history, local)?;
+            live.checkpoint()?;
+        }
+        let mut held = Duration::ZERO;
+        let stopped = live.with_writers_stopped(PATIENCE, |live| {
+            let began = Instant::now();
+            move_pin(live, history, local)?;
+            let left = self.copy_back(live, history, local);
+            held = began.elapsed();
+            left
+        })?;
+        history.sync(local)?;
         tracing::debug!(
-            db = %live.path().display(), ?held, stopped = stopped.is_some(),
+            db = %live.path().display(), ?held, left = ?stopped,
             "writers stopped for a checkpoint"
         );
+        Ok(stopped.unwrap_or(Left::Commits))
+    }
+
+    /// Leaves little for the next sync of the WAL to wait for.
+    fn write_out_rest(&mut self, live: &Live) -> Result<(), Error> {
+        for _ in 0..WRITES {
+            let tip = live.tip()?;
+            let rest = self.write_out(live, &tip)?;
+            if rest <= SHORT_REST || is_urgent(live, &tip) {
+                break;
+            }
+        }
         Ok(())
+    }
+
+    /// Writes what was added to the WAL to the disk, and says how much that was.
+    fn write_out(&mut self, live: &Live, tip: &Tip) -> Result<u64, Error> {
+        let end = frame_offset(live.page_size(), tip.frame + 1);
+        let start = if end < self.written { 0 } else { self.written };
+        live.wal().write_out(start..end);
+        // The database has next to nothing to write; the disk's own cache is what is emptied.
+        live.file().sync()?;
+        self.written = end;
+        Ok(end - start)
     }
 
     /// Copies the WAL back as far as the pin allows. If that is all of it, a rotation lets the
@@ -179,15 +231,17 @@ impl Checkpointer {
         live: &mut Live,
         history: &mut History,
         local: &Local,
-    ) -> Result<(), Error> {
+    ) -> Result<Left, Error> {
         if !live.checkpoint()?.is_complete() {
-            return Ok(());
+            let blocked = live.backfilled()? < history.position.frame;
+            return Ok(if blocked { Left::Readers } else { Left::Commits });
         }
         move_pin(live, history, local)?;
-        if live.backfilled()? == history.position.frame {
-            self.parked = Some(history.position);
+        if live.backfilled()? != history.position.frame {
+            return Ok(Left::Commits);
         }
-        Ok(())
+        self.parked = Some(history.position);
+        Ok(Left::Nothing)
     }
 }
 

@@ -14,7 +14,7 @@ use storage::Storage;
 
 use crate::Error;
 use crate::capture::History;
-use crate::checkpointer::{self, Checkpointer, Urgency};
+use crate::checkpointer::{self, Checkpointer, Pace, Urgency};
 use crate::image::ImagePlan;
 use crate::local::Local;
 use crate::position::{Advance, Position};
@@ -25,6 +25,14 @@ use crate::watch::Watch;
 
 /// While commits come in, how often the WAL is looked at for its size.
 const BUSY_LOOK: Duration = Duration::from_millis(5);
+/// The same while it grows fast.
+const FAST_LOOK: Duration = Duration::from_millis(1);
+/// Frames in a millisecond that are fast.
+const FAST_GROWTH: u128 = 8;
+/// A write to the WAL is seen before its commit is: how soon to look for that, the first time.
+const FIRST_LOOK: Duration = Duration::from_micros(250);
+/// A commit that takes longer than this to follow its last write is found by the slow look.
+const LAST_LOOK: Duration = Duration::from_millis(128);
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// How often to ask whether the one image at a time may be ours.
@@ -104,6 +112,11 @@ struct Attached {
     /// The pin was moved for a comparison that failed: the position proves nothing any more.
     lost: bool,
     last_tip: Tip,
+    pace: Pace,
+    last_look: Instant,
+    next_look: Instant,
+    /// A write woke us, and its commit is to be looked for after this time.
+    awaiting: Option<Duration>,
     next_sync: Instant,
     next_placement: Instant,
 }
@@ -245,9 +258,9 @@ impl Database {
         urgency: Urgency,
         moment: Moment,
     ) -> Result<(), Error> {
-        let Attached { live, history, checkpointer, .. } = attached;
+        let Attached { live, history, checkpointer, pace, .. } = attached;
         let done = match urgency {
-            Urgency::Hard => checkpointer.hard(live, history, &self.local),
+            Urgency::Hard => checkpointer.hard(live, history, &self.local, *pace),
             _ => checkpointer.soft(live, history, &self.local),
         };
         if let Err(error) = done {
@@ -284,16 +297,30 @@ impl Database {
             again = again.min(attached.next_sync);
         }
         let quiet = *tip == attached.last_tip;
+        attached.pace = pace(&attached.last_tip, tip, now - attached.last_look);
+        attached.last_look = now;
         attached.last_tip = *tip;
+        if !quiet {
+            attached.awaiting = None;
+        } else if now < attached.next_look && attached.awaiting.is_none() {
+            attached.awaiting = Some(FIRST_LOOK);
+        }
         // Half of the usual threshold: held before the first try in vain.
         attached.live.hold_checkpoints(!quiet && tip.frame >= self.options.checkpoint_pages / 2);
         if !quiet {
-            return Ok(Next::At(again.min(now + BUSY_LOOK)));
+            let look = if attached.pace == Pace::Fast { FAST_LOOK } else { BUSY_LOOK };
+            attached.next_look = again.min(now + look);
+            return Ok(Next::At(attached.next_look));
         }
         self.arm(&attached.live);
+        if let Some(wait) = attached.awaiting {
+            again = again.min(now + wait);
+            attached.awaiting = Some(wait * 2).filter(|wait| *wait <= LAST_LOOK);
+        }
         if attached.live.tip()? != *tip {
             again = now; // written to just before the watch was armed
         }
+        attached.next_look = again;
         Ok(Next::At(again))
     }
 
@@ -359,6 +386,14 @@ impl Job for Database {
                 Next::At(Instant::now() + wait)
             }
         }
+    }
+}
+
+fn pace(before: &Tip, now: &Tip, elapsed: Duration) -> Pace {
+    let frames = u128::from(now.frame.abs_diff(before.frame));
+    match frames >= FAST_GROWTH * elapsed.as_millis().max(1) {
+        true => Pace::Fast,
+        false => Pace::Slow,
     }
 }
 

@@ -15,6 +15,7 @@ mod shm_lock;
 pub mod view;
 pub mod wal;
 pub mod wal_index;
+mod write_out;
 
 pub use error::Error;
 pub use file::DatabaseFile;

@@ -9,7 +9,7 @@
 //!
 //! Recovery of the WAL-index needs both, so neither is held for longer than commits keep coming.
 //!
-//! This is the one file with `unsafe` code: SQLite offers its locks through its VFS alone.
+//! `unsafe`, because SQLite offers its locks through its VFS alone.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;

@@ -5,11 +5,13 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use ltx::{PageSize, Pgno};
 
+use crate::write_out::write_out;
 use crate::{Error, Result};
 
 /// Bytes of the WAL header.
@@ -210,8 +212,8 @@ impl Wal {
         Ok(true)
     }
 
-    /// Makes what was written so far durable, so that a checkpoint's own sync is short.
-    pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|e| Error::io(&self.path, e))
+    /// Has a part of the file written to the disk, so that the sync of a checkpoint is short.
+    pub fn write_out(&self, range: Range<u64>) {
+        write_out(&self.file, range);
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use ltx::{Header, Level, Timestamp, Txid, TxidRange};
 
 use crate::owner::Model;
-use crate::{Error, Object, Result, Storage, Upload, layout};
+use crate::{Error, Object, Ownership, Result, Storage, Upload, layout};
 
 /// A replica in a local directory. Nothing is created before the first object is written.
 #[derive(Debug, Clone)]
@@ -62,6 +62,23 @@ impl FileStorage {
     /// Gives a file of ours the owner and mode that its objects have.
     pub fn give(&self, file: &File) -> io::Result<()> {
         self.model.file().map_or(Ok(()), |owner| owner.apply(file))
+    }
+
+    /// On one file system, objects that never change need not be there twice: the name is given to
+    /// the same file, if that has the time and the owner that a copy would get.
+    fn link(&self, object: Object, file: &File, source: &Path) -> io::Result<Option<Object>> {
+        let (metadata, path) = (file.metadata()?, self.path(object.level, object.txids));
+        let created = Timestamp::from_system_time(metadata.modified()?);
+        let owner = Some(Ownership::of(&metadata));
+        if created != object.created || self.model.file() != owner {
+            return Ok(None);
+        }
+        file.sync_all()?;
+        if fs::hard_link(source, &path).is_err() {
+            return Ok(None); // another disk, or another object: the copy tells them apart
+        }
+        directory::sync(path.parent().unwrap_or(Path::new(".")))?;
+        Ok(Some(Object { size: metadata.len(), ..object }))
     }
 
     fn open_file(&self, level: Level, txids: TxidRange) -> Result<(File, String)> {
@@ -142,7 +159,7 @@ impl Storage for FileStorage {
         Ok(Box::new(self.start(level, txids, created)?))
     }
 
-    /// The kernel copies, without a detour through this process.
+    /// A second name where that is possible, else a copy by the kernel.
     fn put_file(
         &self,
         level: Level,
@@ -152,6 +169,12 @@ impl Storage for FileStorage {
     ) -> Result<Object> {
         let name = || source.display().to_string();
         let mut file = File::open(source).map_err(|error| Error::from_io(name(), error))?;
+        self.prepare(level)?;
+        let object = Object { level, txids, size: 0, created };
+        let linked = self.link(object, &file, source);
+        if let Some(object) = linked.map_err(|error| Error::from_io(name(), error))? {
+            return Ok(object);
+        }
         let mut upload = self.start(level, txids, created)?;
         upload.once = true;
         io::copy(&mut file, &mut upload.file()).map_err(|error| Error::from_io(name(), error))?;

@@ -126,6 +126,32 @@ fn a_captured_file_does_not_take_the_place_of_another_one() {
 }
 
 #[test]
+fn on_one_disk_a_file_is_not_stored_twice() {
+    let root = directory();
+    let [database, source] = ["shop.db", "source"].map(|name| root.path().join(name));
+    fs::write(&database, b"").expect("database");
+    fs::write(&source, b"a transaction").expect("source");
+    let storage = FileStorage::new(root.path().join("replica")).with_owner_of(&database);
+    let created = Timestamp::from_millis(1000);
+    let inode = |path: &Path| fs::metadata(path).expect("metadata").ino();
+    let upload = |number| {
+        let object = storage.put_file(Level::L0, range(number), created, &source).expect("upload");
+        assert_eq!((object.size, object.created), (13, created));
+        inode(&storage.path(Level::L0, range(number)))
+    };
+    assert_ne!(upload(1), inode(&source), "the time of the source would be wrong");
+    let file = fs::File::options().write(true).open(&source).expect("source");
+    file.set_modified(created.to_system_time()).expect("time");
+    assert_eq!(upload(2), inode(&source));
+    fs::set_permissions(&database, fs::Permissions::from_mode(0o640)).expect("chmod");
+    assert_ne!(upload(3), inode(&source), "the mode of the source would be wrong");
+    fs::remove_file(&source).expect("remove");
+    let mut kept = [0; 13];
+    storage.read_at(Level::L0, range(2), 0, &mut kept).expect("the other name");
+    assert_eq!(&kept, b"a transaction");
+}
+
+#[test]
 fn owner_and_mode_follow_the_database() {
     let root = directory();
     let home = root.path().join("home");

@@ -11,7 +11,7 @@ use storage::Object;
 use super::{Attached, Database, discontinuity};
 use crate::Error;
 use crate::capture::History;
-use crate::checkpointer::Checkpointer;
+use crate::checkpointer::{Checkpointer, Pace};
 use crate::image::{self, ImagePlan};
 use crate::position::Advance;
 use crate::shared::Moment;
@@ -89,6 +89,10 @@ impl Database {
             checkpointer: Checkpointer::new(self.options.checkpoint_pages, interval, now),
             lost: false,
             last_tip: live.tip()?,
+            pace: Pace::Slow,
+            last_look: now,
+            next_look: now,
+            awaiting: None,
             next_sync: now,
             next_placement: now + self.options.monitor_interval,
             live,
