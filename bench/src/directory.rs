@@ -44,6 +44,12 @@ impl Directory {
             .collect()
     }
 
+    /// The last transaction on level 0, 0 if there is none.
+    pub(crate) fn last(&self) -> u64 {
+        let last = self.objects(0).into_iter().map(|object| object.min).max();
+        last.and_then(|min| u64::from_str_radix(&min, 16).ok()).unwrap_or(0)
+    }
+
     /// All bytes in the replica.
     pub(crate) fn bytes(&self) -> u64 {
         (0..=9).flat_map(|level| self.objects(level)).map(|object| object.size).sum()

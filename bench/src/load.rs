@@ -113,10 +113,17 @@ fn light(connection: &Connection, rate: u64) -> Result<Seen> {
         let _ = io::stdin().read(&mut [0]);
         drop(sender);
     });
-    let pause = Duration::from_secs(1) / u32::try_from(rate)?;
     let mut watch = Watch::start();
+    // After a late wake-up, as many as are due.
+    let began = Instant::now();
+    let due = || (began.elapsed().as_secs_f64() * rate as f64) as u64;
+    let pause = (Duration::from_secs(1) / u32::try_from(rate)?).max(Duration::from_millis(1));
+    let mut done = 0;
     while stop.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-        watch.time(|| insert.execute([]).map(drop))?;
+        while done < due() {
+            watch.time(|| insert.execute([]).map(drop))?;
+            done += 1;
+        }
     }
     Ok(watch.seen())
 }

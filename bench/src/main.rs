@@ -1,5 +1,6 @@
 //! Measures brooklet and Litestream side by side on this machine, beside the bare machine itself.
 
+mod bucket;
 mod database;
 mod directory;
 mod ground;
@@ -10,6 +11,7 @@ mod process;
 mod program;
 mod samples;
 mod table;
+mod wiretap;
 
 use anyhow::Result;
 use clap::Parser;

@@ -1,11 +1,19 @@
 //! The measurements: one file each, each gives rows of the table.
 
+mod amplification;
 mod binary;
 mod distinct;
 mod idle;
 mod latency;
+mod many;
+mod requests;
 mod restore;
+mod s3;
+mod sftp;
+mod sidecars;
 mod snapshot;
+mod sparse;
+mod syncs;
 mod write;
 
 use std::time::Duration;
@@ -29,7 +37,15 @@ pub(crate) fn run(measure: Measure, ground: &Ground) -> Result<Vec<Row>> {
         Measure::Snapshot => snapshot::run(ground),
         Measure::Restore => restore::run(ground),
         Measure::Idle => idle::run(ground),
+        Measure::Sidecars => sidecars::run(ground),
         Measure::Distinct => distinct::run(ground),
+        Measure::Many => many::run(ground),
+        Measure::Syncs => syncs::run(ground),
+        Measure::Amplification => amplification::run(ground),
+        Measure::Sparse => sparse::run(ground),
+        Measure::S3 => s3::run(ground),
+        Measure::Requests => requests::run(ground),
+        Measure::Sftp => sftp::run(ground),
         Measure::Binary => binary::run(ground),
     }
 }

@@ -19,8 +19,24 @@ pub(crate) enum Measure {
     Restore,
     /// What a replicator costs beside one idle database.
     Idle,
+    /// What many replicators cost, each beside an idle database.
+    Sidecars,
     /// How the cost of capture grows with commits over the same pages.
     Distinct,
+    /// Many databases in one process.
+    Many,
+    /// The restore of a replica after many syncs.
+    Syncs,
+    /// Bytes uploaded for bytes changed.
+    Amplification,
+    /// The memory that a sparse database of 20 GB takes.
+    Sparse,
+    /// First snapshot, restore and lone commits with a replica on S3.
+    S3,
+    /// Requests to S3, counted.
+    Requests,
+    /// The upload of a large file to an SFTP server on the loopback, and its download.
+    Sftp,
     /// The size of the binary.
     Binary,
 }
@@ -88,7 +104,15 @@ impl ValueEnum for MeasureOrAll {
             MeasureOrAll::One(Snapshot),
             MeasureOrAll::One(Restore),
             MeasureOrAll::One(Idle),
+            MeasureOrAll::One(Sidecars),
             MeasureOrAll::One(Distinct),
+            MeasureOrAll::One(Many),
+            MeasureOrAll::One(Syncs),
+            MeasureOrAll::One(Amplification),
+            MeasureOrAll::One(Sparse),
+            MeasureOrAll::One(S3),
+            MeasureOrAll::One(Requests),
+            MeasureOrAll::One(Sftp),
             MeasureOrAll::One(Binary),
         ];
         ALL

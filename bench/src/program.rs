@@ -43,9 +43,27 @@ impl Program {
 
     /// Starts `replicate`; the process's output goes to `<database>.log`.
     pub(crate) fn replicate(&self, database: &Path, replica: &Path) -> Result<Running> {
+        self.replicate_to(database, &url(replica))
+    }
+
+    /// Starts `replicate` to a URL.
+    pub(crate) fn replicate_to(&self, database: &Path, url: &str) -> Result<Running> {
         let log = database.with_extension("log");
-        let url = url(replica);
         Running::start(&self.path, &["replicate".as_ref(), database, url.as_ref()], &log)
+    }
+
+    /// Starts `replicate -config`, where it may open as many `files` as that, if that is given.
+    pub(crate) fn replicate_all(
+        &self,
+        config: &Path,
+        log: &Path,
+        files: Option<u64>,
+    ) -> Result<Running> {
+        let arguments: [&Path; 3] = ["replicate".as_ref(), "-config".as_ref(), config];
+        let Some(files) = files else { return Running::start(&self.path, &arguments, log) };
+        let limited = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        let shell: [&Path; 3] = ["-c".as_ref(), limited.as_ref(), &self.path];
+        Running::start("sh".as_ref(), &[&shell[..], &arguments[..]].concat(), log)
     }
 
     /// Restores the newest state, or the state at `txid`, and waits for it.
@@ -55,12 +73,20 @@ impl Program {
         output: &Path,
         txid: Option<&str>,
     ) -> Result<Finished> {
+        let flags = txid.map(|txid| ["-txid", txid]);
+        self.restore_from(&url(replica), output, flags)
+    }
+
+    /// Restores from a URL with a flag and its value, and waits for it.
+    pub(crate) fn restore_from(
+        &self,
+        url: &str,
+        output: &Path,
+        flag: Option<[&str; 2]>,
+    ) -> Result<Finished> {
         let log = output.with_extension("log");
-        let url = url(replica);
         let mut arguments: Vec<&Path> = vec!["restore".as_ref(), "-o".as_ref(), output];
-        if let Some(txid) = txid {
-            arguments.extend([Path::new("-txid"), txid.as_ref()]);
-        }
+        arguments.extend(flag.iter().flatten().map(Path::new));
         arguments.push(url.as_ref());
         let finished = Running::start(&self.path, &arguments, &log)?.wait()?;
         if !finished.success {

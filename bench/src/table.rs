@@ -41,6 +41,8 @@ pub(crate) enum Reach {
     AtMost(f64),
     /// At most this share of Litestream's figure.
     ShareOfLitestream(f64),
+    /// At most this share of the machine's own.
+    ShareOfMachine(f64),
 }
 
 /// One line of the table.
@@ -78,6 +80,7 @@ impl Row {
             Reach::AtLeast(least) => Some(ours >= least),
             Reach::AtMost(most) => Some(ours <= most),
             Reach::ShareOfLitestream(share) => Some(self.ratio()? <= share),
+            Reach::ShareOfMachine(share) => Some(ours / self.series.machine.median()? <= share),
         }
     }
 
@@ -87,6 +90,7 @@ impl Row {
             Reach::AtLeast(least) => format!(">= {least}"),
             Reach::AtMost(most) => format!("<= {most}"),
             Reach::ShareOfLitestream(share) => format!("<= {share} x"),
+            Reach::ShareOfMachine(share) => format!("<= {share} x the machine's"),
         };
         match self.reached() {
             Some(true) => format!("{target}: yes"),

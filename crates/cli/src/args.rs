@@ -1,8 +1,12 @@
 //! The command line as typed.
 
-use crate::commands::{databases, demo, ltx, replicate, restore, version};
+use crate::commands::{
+    check, completions, control, databases, demo, doctor, health, info, list, ltx, man, promote,
+    replicate, reset, restore, schema, verify, version,
+};
+use crate::config::Config;
 use crate::failure::{Failure, Result};
-use crate::{argv, output};
+use crate::{argv, output, program};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::error::Error;
@@ -33,11 +37,29 @@ pub struct Args {
 pub enum Command {
     Replicate(replicate::Args),
     Restore(restore::Args),
+    Promote(promote::Args),
     Databases(databases::Args),
     #[command(alias = "wal")]
     Ltx(ltx::Args),
+    Check(check::Args),
+    Verify(verify::Args),
+    Health(health::Args),
+    Info(info::Args),
+    List(list::Args),
+    Start(control::StartArgs),
+    Stop(control::StopArgs),
+    Sync(control::SyncArgs),
+    Register(control::RegisterArgs),
+    Unregister(control::UnregisterArgs),
+    Doctor(doctor::Args),
+    Reset(reset::Args),
     Version(version::Args),
     Demo(demo::Args),
+    Completions(completions::Args),
+    #[command(hide = true)]
+    Man(man::Args),
+    #[command(hide = true)]
+    Schema(schema::Args),
     #[command(hide = true)]
     DemoApp(demo::AppArgs),
     #[command(hide = true)]
@@ -45,7 +67,7 @@ pub enum Command {
 }
 
 /// Which configuration file to read.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct ConfigArgs {
     /// The configuration file [default: $LITESTREAM_CONFIG, else /etc/litestream.yml]
     #[arg(long, value_name = "PATH")]
@@ -56,9 +78,21 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// Reads the file, and says what should be said of it. Logs must be on.
+    pub fn load(&self) -> Result<Config> {
+        let config = self.read()?;
+        config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        Ok(config)
+    }
+
     /// Reads the file.
-    pub fn load(&self) -> Result<crate::config::Config> {
-        crate::config::Config::load(self.config.as_deref(), !self.no_expand_env)
+    pub fn read(&self) -> Result<Config> {
+        Config::load(self.config.as_deref(), !self.no_expand_env)
+    }
+
+    /// Whether the file is there, or must be because the environment names it.
+    pub fn is_there(&self) -> Result<bool> {
+        Config::is_there(self.config.as_deref())
     }
 
     /// A replica named by its URL has no use for a configuration file.
@@ -74,13 +108,13 @@ impl ConfigArgs {
 impl Args {
     /// Reads the command line; `None` if it asked for help, which has been printed.
     pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Option<Args>> {
-        let mut program = Args::command();
+        let mut program = Args::command().name(program::name());
         let args = argv::normalise(args, &mut program)?;
         let parsed = program.try_get_matches_from(args).and_then(|it| Args::from_arg_matches(&it));
         match parsed {
             Ok(args) => Ok(Some(args)),
             Err(error) if error.kind() == ErrorKind::DisplayHelp => {
-                output::line(error.render().to_string().trim_end())?;
+                output::line(program::as_called(error.render().to_string().trim_end()))?;
                 Ok(None)
             }
             Err(error) => Err(failure(&error)),

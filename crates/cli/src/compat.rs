@@ -3,23 +3,11 @@
 
 use crate::failure::Failure;
 
-const COMMANDS_TO_COME: [&str; 9] =
-    ["info", "list", "register", "reset", "start", "status", "stop", "sync", "unregister"];
-
-const FLAGS_TO_COME: [(&str, &str); 5] = [
-    ("replicate", "force-snapshot"),
-    ("replicate", "enforce-retention"),
-    ("replicate", "restore-if-db-not-exists"),
-    ("restore", "f"),
-    ("restore", "follow-interval"),
-];
+const COMMANDS_TO_COME: [&str; 1] = ["status"];
 
 /// Flags of Litestream 0.3 and what replaces them.
 const DROPPED_FLAGS: [(&str, &str); 3] = [
-    (
-        "replica",
-        "a database has one replica: give its URL, as in: restore -o app.db file:///backup",
-    ),
+    ("replica", "give the replica's URL, as in: restore -o app.db file:///backup"),
     ("generation", "there are no generations any more: choose a state with -txid or -timestamp"),
     ("index", "there are no WAL indexes any more: choose a state with -txid or -timestamp"),
 ];
@@ -39,9 +27,6 @@ pub fn command(name: &str) -> Option<Failure> {
 
 /// What to say about a flag that is not ours, if Litestream has or had it.
 pub fn flag(command: &str, name: &str) -> Option<Failure> {
-    if FLAGS_TO_COME.contains(&(command, name)) {
-        return Some(Failure::usage(format_args!("{command}: -{name} is not supported yet")));
-    }
     let (_, replacement) = DROPPED_FLAGS.iter().find(|(dropped, _)| *dropped == name)?;
     let message = format_args!("{command}: -{name} is gone since Litestream 0.5");
     Some(Failure::usage(message).hint(replacement))

@@ -26,6 +26,8 @@ pub enum Exit {
     Unrestorable,
     /// The database that is here and the replica do not belong together.
     Conflict,
+    /// Something is wrong that somebody should look at.
+    Unhealthy,
     /// The final sync did not finish inside the shutdown budget.
     Unsynced,
     /// What the `-exec` child ended with.
@@ -45,6 +47,7 @@ impl Exit {
             Exit::Unreachable => 6,
             Exit::Unrestorable => 7,
             Exit::Conflict => 8,
+            Exit::Unhealthy => 10,
             Exit::Unsynced => 11,
             Exit::Child(code) => code,
         }
@@ -67,7 +70,14 @@ impl Exit {
             ErrorKind::Denied => Exit::Denied,
             ErrorKind::Unreachable => Exit::Unreachable,
             ErrorKind::NotRestorable => Exit::Unrestorable,
-            ErrorKind::Refused if matches!(error, restore::Error::InUse { .. }) => Exit::Conflict,
+            ErrorKind::Refused
+                if matches!(
+                    error,
+                    restore::Error::InUse { .. } | restore::Error::Followed { .. }
+                ) =>
+            {
+                Exit::Conflict
+            }
             ErrorKind::Refused | ErrorKind::Cancelled | ErrorKind::Other => Exit::Failed,
         }
     }
@@ -76,8 +86,10 @@ impl Exit {
     pub fn of_storage(error: &storage::Error) -> Exit {
         use storage::Error;
         match error {
-            Error::Denied { .. } => Exit::Denied,
-            Error::Unreachable { .. } => Exit::Unreachable,
+            Error::Denied { .. } | Error::Expired { .. } | Error::NoBucket { .. } => Exit::Denied,
+            Error::Unreachable { .. } | Error::Throttled { .. } | Error::Corrupt { .. } => {
+                Exit::Unreachable
+            }
             Error::NotFound { .. } | Error::Short { .. } => Exit::Unrestorable,
             Error::Unsupported { .. } => Exit::Usage,
             _ => Exit::Failed,

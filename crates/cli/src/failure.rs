@@ -1,6 +1,7 @@
 //! What the user is told when something went wrong: what happened, and what to do next.
 
 use crate::exit::Exit;
+use crate::program;
 use engine::restore;
 use std::fmt;
 
@@ -31,8 +32,16 @@ impl Failure {
 
     /// Tells the user, and gives the code to exit with.
     pub fn report(self) -> Exit {
-        eprintln!("{self}");
+        eprintln!("{}", program::as_called(&self.to_string()));
         self.exit
+    }
+
+    /// For a log: what happened and what to do, in one line.
+    pub fn in_a_line(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{} ({hint})", self.message),
+            None => self.message.clone(),
+        }
     }
 
     /// The same failure with advice.
@@ -55,15 +64,28 @@ impl fmt::Display for Failure {
 impl From<storage::Error> for Failure {
     fn from(error: storage::Error) -> Failure {
         let hint = match &error {
-            storage::Error::Denied { .. } => Some("check who owns the place, and its mode"),
-            storage::Error::Unreachable { .. } => Some("is it mounted? then try again"),
-            storage::Error::Unsupported { .. } => {
-                Some("this version replicates to files: a path or file:///absolute/path")
-            }
+            storage::Error::Denied { object, .. } => Some(match is_remote(object) {
+                true => {
+                    "check the credentials, and what they permit; brooklet help replicate \
+                         says where they are looked for"
+                }
+                false => "check who owns the place, and its mode",
+            }),
+            storage::Error::Expired { .. } => Some("renew the credentials"),
+            storage::Error::NoBucket { .. } => Some("create it first, or correct its name"),
+            storage::Error::Unreachable { object, .. } => Some(match is_remote(object) {
+                true => "check the address, the network and the server; then try again",
+                false => "is it mounted? then try again",
+            }),
+            storage::Error::Throttled { .. } => Some("try again later"),
             _ => None,
         };
         Failure { hint: hint.map(str::to_owned), ..Failure::new(Exit::of_storage(&error), error) }
     }
+}
+
+fn is_remote(object: &str) -> bool {
+    storage::Url::is_url(object) && !object.starts_with("file:")
 }
 
 /// For what the system refuses without a meaning of its own, such as a closed stdout.
@@ -77,6 +99,9 @@ impl From<engine::Error> for Failure {
     fn from(error: engine::Error) -> Failure {
         match error {
             engine::Error::Storage(error) => error.into(),
+            engine::Error::InUse(_) => {
+                Failure::new(Exit::Conflict, error).hint("stop it first, and then try again")
+            }
             other => Failure::new(Exit::Failed, other),
         }
     }
@@ -93,7 +118,12 @@ impl From<restore::Error> for Failure {
             Error::NoBackup { .. } => {
                 "is it the right place? to go on without a backup: -if-replica-exists"
             }
-            Error::UnknownFormat { .. } => "backups of Litestream 0.3 cannot be restored yet",
+            Error::UnknownFormat { .. } => {
+                "a backup of Litestream 0.3? restore reads it, without -txid and -dry-run"
+            }
+            Error::Encrypted { .. } => {
+                "give its identity: -identity FILE, or age: identities in the configuration"
+            }
             Error::NotRestorable { reason, .. } => match reason {
                 PlanError::TooNew { .. } | PlanError::BeforeFirst { .. } => {
                     "brooklet ltx -level all lists what there is"
@@ -104,6 +134,9 @@ impl From<restore::Error> for Failure {
                 "restore an older state with -txid or -timestamp; brooklet ltx -level all lists \
                  the files"
             }
+            Error::Followed { .. } => "one process at a time may follow with a copy",
+            Error::NoCopy { .. } => "restore -follow makes one",
+            Error::Unfinished { .. } => "let restore -follow bring it up to date first",
             Error::InUse { .. } => "an application may not have its database replaced under it",
             _ => "",
         };

@@ -50,6 +50,8 @@ pub enum Format {
     Text,
     /// One JSON object.
     Json,
+    /// For people.
+    Pretty,
 }
 
 /// Where lines go.
@@ -106,7 +108,7 @@ where
         let level = event.metadata().level();
         let level = if *level == tracing::Level::WARN { "WARN" } else { level.as_str() };
         let line = match self.format {
-            Format::Text => text(&now(), level, &fields),
+            Format::Text | Format::Pretty => text(&now(), level, &fields),
             Format::Json => json(&now(), level, &fields),
         };
         writeln!(writer, "{line}")

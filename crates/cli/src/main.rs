@@ -6,16 +6,23 @@
 
 mod args;
 mod argv;
+mod call;
 mod commands;
 mod compat;
 mod config;
+mod connect;
+mod daemon;
 mod demo;
 mod exit;
 mod failure;
 mod go_duration;
+mod http;
 mod logging;
+mod metrics;
 mod output;
 mod places;
+mod program;
+mod secret;
 mod signals;
 mod source;
 mod supervise;

@@ -27,6 +27,11 @@ pub fn json(value: &impl Serialize) -> Result<()> {
     line(text)
 }
 
+/// Prints a value as one line of JSON.
+pub fn json_line(value: &impl Serialize) -> Result<()> {
+    line(serde_json::to_string(value).map_err(io::Error::from)?)
+}
+
 fn write(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -39,6 +44,14 @@ fn write(text: &str) -> Result<()> {
 pub fn moment(moment: ltx::Timestamp) -> String {
     jiff::Timestamp::from_millisecond(moment.as_millis())
         .map_or_else(|_| format!("{} ms", moment.as_millis()), |moment| moment.to_string())
+}
+
+/// A moment as RFC 3339 to the second, of one that is more exact.
+pub fn seconds(moment: &str) -> String {
+    match moment.parse::<jiff::Timestamp>() {
+        Ok(moment) => format!("{moment:.0}"),
+        Err(_) => moment.to_owned(),
+    }
 }
 
 /// A number of bytes for people.

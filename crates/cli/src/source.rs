@@ -1,20 +1,20 @@
 //! The replica that a command works on, named by its URL or by its database's path.
 
 use crate::args::ConfigArgs;
-use crate::config;
+use crate::config::Database;
+use crate::connect::Replica;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::places;
-use std::path::PathBuf;
 use storage::Url;
 
-/// A replica, and what the configuration knows of it.
+/// Replicas of one database, and what the configuration knows of it.
 #[derive(Debug)]
 pub struct Source {
-    /// Where the replica is.
-    pub url: Url,
-    /// The database that it belongs to, if it was found through the configuration.
-    pub database: Option<PathBuf>,
+    /// Where its replicas are: at least one.
+    pub replicas: Vec<Replica>,
+    /// The database that they belong to, if it was found through the configuration.
+    pub database: Option<Database>,
 }
 
 impl Source {
@@ -23,7 +23,7 @@ impl Source {
     pub fn find(name: &str, config: &ConfigArgs) -> Result<Source> {
         if Url::is_url(name) {
             config.unused_with_url()?;
-            return Ok(Source { url: replica_url(name)?, database: None });
+            return Ok(Source { replicas: vec![replica(name)?], database: None });
         }
         let path = places::absolute(name)?;
         let config = config.load().map_err(|failure| match failure.hint {
@@ -34,8 +34,9 @@ impl Source {
             _ => failure,
         })?;
         match config.database(&path) {
-            Some(config::Database { replica, .. }) => {
-                Ok(Source { url: replica.clone(), database: Some(path) })
+            Some(database) => {
+                let replicas = database.replicas.clone();
+                Ok(Source { replicas, database: Some(database) })
             }
             None => {
                 let message = format_args!("{} is not in the configuration", path.display());
@@ -47,11 +48,12 @@ impl Source {
 }
 
 /// A replica's URL, or a path to it, from the command line.
-pub fn replica_url(text: &str) -> Result<Url> {
-    match text.parse()? {
+pub fn replica(text: &str) -> Result<Replica> {
+    let url = match text.parse()? {
         Url::File(path) if !path.is_absolute() || text.starts_with('~') => {
-            Ok(Url::File(places::absolute(text)?))
+            Url::File(places::absolute(text)?)
         }
-        url => Ok(url),
-    }
+        url => url,
+    };
+    Ok(url.into())
 }

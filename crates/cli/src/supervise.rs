@@ -1,5 +1,6 @@
 //! The program that `-exec` runs, and how its life and ours end together.
 
+use crate::daemon::notify;
 use crate::failure::{Failure, Result};
 use crate::signals::Event;
 use crossbeam_channel::{Receiver, Sender};
@@ -20,7 +21,13 @@ impl Child {
     /// the program's end.
     pub fn spawn(command: &str, ended: Sender<Event>) -> Result<Child> {
         let words = split(command)?;
-        let process = Command::new(&words[0]).args(&words[1..]).spawn().map_err(|error| {
+        let mut program = Command::new(&words[0]);
+        program.args(&words[1..]);
+        // What the service manager wants to hear from us it must not hear from others.
+        notify::VARIABLES.iter().for_each(|variable| {
+            program.env_remove(variable);
+        });
+        let process = program.spawn().map_err(|error| {
             Failure::new(
                 crate::exit::Exit::Failed,
                 format_args!("cannot run {:?}: {error}", words[0]),
@@ -92,8 +99,12 @@ pub struct Ended {
 }
 
 /// Waits for the end: the child's, or a signal that is passed on to it. A second signal ends the
-/// child at once.
-pub fn attend(mut child: Option<Child>, events: &Receiver<Event>) -> Result<Ended> {
+/// child at once. What else is asked for is handed on.
+pub fn attend(
+    mut child: Option<Child>,
+    events: &Receiver<Event>,
+    mut asked: impl FnMut(Event),
+) -> Result<Ended> {
     let mut signals = 0;
     for event in events {
         match (event, child.take()) {
@@ -102,6 +113,10 @@ pub fn attend(mut child: Option<Child>, events: &Receiver<Event>) -> Result<Ende
                 return Ok(Ended { child: Some(status), at_once: false });
             }
             (Event::ChildEnded, None) => {}
+            (Event::Reload | Event::Dump, running) => {
+                asked(event);
+                child = running;
+            }
             (Event::Signal(_), None) => return Ok(Ended { child: None, at_once: signals > 0 }),
             (Event::Signal(_), Some(child)) if signals > 0 => {
                 tracing::warn!(command = child.command, "second signal: ending the program");
@@ -142,7 +157,7 @@ mod tests {
         for signal in signals {
             sender.send(Event::Signal(*signal)).unwrap();
         }
-        attend(Some(child), &events).unwrap()
+        attend(Some(child), &events, |_| ()).unwrap()
     }
 
     fn exit(ended: &Ended) -> Exit {
@@ -175,7 +190,7 @@ mod tests {
     fn without_a_child_a_signal_is_the_end() {
         let (sender, events) = unbounded();
         sender.send(Event::Signal(SIGINT)).unwrap();
-        let ended = attend(None, &events).unwrap();
+        let ended = attend(None, &events, |_| ()).unwrap();
         assert_eq!(ended, Ended { child: None, at_once: false });
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Checkpointer {
     parked: Option<Position>,
     /// End of the part of the WAL that was written to disk.
     written: u64,
+    /// How long writers were stopped, since somebody last took note.
+    pub(crate) held: Option<Duration>,
     /// Tries in a row that did not end in a WAL that is copied back whole.
     misses: u32,
 }
@@ -94,6 +96,7 @@ impl Checkpointer {
             not_before: now,
             parked: None,
             written: 0,
+            held: None,
             misses: 0,
         }
     }
@@ -193,6 +196,7 @@ impl Checkpointer {
             held = began.elapsed();
             left
         })?;
+        self.held = stopped.map(|_| held);
         history.sync(local)?;
         tracing::debug!(
             db = %live.path().display(), ?held, left = ?stopped,

@@ -1,27 +1,32 @@
 //! One database: what it is doing, and what it does next.
 
 mod attach;
+mod rest;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use ltx::{Level, TxidRange};
+use ltx::{Level, Tag, Timestamp, Txid, TxidRange};
 use sqlite::wal::frame_offset;
 use sqlite::{Live, Placement, Tip};
-use storage::Storage;
 
 use crate::Error;
 use crate::capture::History;
 use crate::checkpointer::{self, Checkpointer, Pace, Urgency};
 use crate::image::ImagePlan;
 use crate::local::Local;
+use crate::options::DatabaseOptions;
 use crate::position::{Advance, Position};
-use crate::scheduler::{Job, JobId, Next, Waker};
+use crate::scheduler::{Job, JobId, Next};
+use crate::seats::{Seat, Seats};
 use crate::shared::{Moment, Shared};
+use crate::snapshot::Source;
 use crate::upload::{Pending, Uploader};
+use crate::views::Views;
 use crate::watch::Watch;
+use rest::{MAX_SLOWNESS, Resting};
 
 /// While commits come in, how often the WAL is looked at for its size.
 const BUSY_LOOK: Duration = Duration::from_millis(5);
@@ -35,54 +40,24 @@ const FIRST_LOOK: Duration = Duration::from_micros(250);
 const LAST_LOOK: Duration = Duration::from_millis(128);
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// How long to wait to be told of a free seat.
+const SEAT_PATIENCE: Duration = Duration::from_secs(5);
 /// How often to ask whether the one image at a time may be ours.
 const IMAGE_TURN: Duration = Duration::from_millis(500);
 /// Failures in a row after which everything is opened anew.
 const FAILURES_TO_DETACH: u32 = 3;
-
-/// A database to replicate, and how.
-#[derive(Clone, Debug)]
-pub struct DatabaseOptions {
-    /// The database file. It need not exist yet.
-    pub path: PathBuf,
-    /// Its local state directory, if not `.<name>-litestream` beside it.
-    pub meta: Option<PathBuf>,
-    /// Its replica.
-    pub storage: Arc<dyn Storage>,
-    /// Commits that follow others within this time are captured together.
-    pub sync_interval: Duration,
-    /// How often is looked for what no event tells.
-    pub monitor_interval: Duration,
-    /// How long committed pages may stay in the WAL alone; zero: as long as it is short.
-    pub checkpoint_interval: Duration,
-    /// Frames from which the WAL is copied back and started anew.
-    pub checkpoint_pages: u32,
-    /// How long to wait for locks of others.
-    pub busy_timeout: Duration,
-}
-
-impl DatabaseOptions {
-    /// The defaults for a database and its replica.
-    pub fn new(path: impl Into<PathBuf>, storage: Arc<dyn Storage>) -> Self {
-        DatabaseOptions {
-            path: path.into(),
-            meta: None,
-            storage,
-            sync_interval: Duration::from_secs(1),
-            monitor_interval: Duration::from_secs(1),
-            checkpoint_interval: Duration::from_secs(60),
-            checkpoint_pages: 1000,
-            busy_timeout: Duration::from_secs(1),
-        }
-    }
-}
+/// Looks in a row that find nothing, after which a database may be left alone.
+const QUIET_LOOKS: u32 = 2;
+const COMPARING: &str = "comparing the whole database with the last known state";
 
 /// What a database's job needs of the threads around it.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) watch: Option<Watch>,
-    pub(crate) uploads: Waker,
-    pub(crate) upload_job: JobId,
+    /// Views for snapshots.
+    pub(crate) views: Arc<Views>,
+    /// Which databases may be attached.
+    pub(crate) seats: Arc<Seats>,
     /// One large image at a time, so that small databases need not wait for large ones.
     pub(crate) images: Arc<Mutex<()>>,
 }
@@ -92,7 +67,7 @@ pub(crate) struct Database {
     options: DatabaseOptions,
     local: Arc<Local>,
     shared: Arc<Shared>,
-    uploader: Arc<Uploader>,
+    uploaders: Vec<Arc<Uploader>>,
     around: Surroundings,
     id: OnceLock<JobId>,
     state: Mutex<State>,
@@ -101,12 +76,18 @@ pub(crate) struct Database {
 #[derive(Default)]
 struct State {
     attached: Option<Attached>,
+    /// Never while it is attached.
+    resting: Option<Resting>,
+    /// The database is not there, and what was captured of it before goes out.
+    rest_queued: bool,
     failures: u32,
 }
 
 /// A database that is pinned.
 struct Attached {
     live: Live,
+    /// Given back after everything was closed.
+    _seat: Seat,
     history: History,
     checkpointer: Checkpointer,
     /// The pin was moved for a comparison that failed: the position proves nothing any more.
@@ -115,6 +96,9 @@ struct Attached {
     pace: Pace,
     last_look: Instant,
     next_look: Instant,
+    since: Instant,
+    /// Looks in a row that found nothing.
+    quiet_looks: u32,
     /// A write woke us, and its commit is to be looked for after this time.
     awaiting: Option<Duration>,
     next_sync: Instant,
@@ -126,11 +110,11 @@ impl Database {
         options: DatabaseOptions,
         local: Arc<Local>,
         shared: Arc<Shared>,
-        uploader: Arc<Uploader>,
+        uploaders: Vec<Arc<Uploader>>,
         around: Surroundings,
     ) -> Self {
         let (id, state) = (OnceLock::new(), Mutex::default());
-        Database { options, local, shared, uploader, around, id, state }
+        Database { options, local, shared, uploaders, around, id, state }
     }
 
     /// Tells the database by which name it is woken.
@@ -141,7 +125,19 @@ impl Database {
     fn step(&self, state: &mut State) -> Result<Next, Error> {
         if self.shared.broken.swap(false, Ordering::SeqCst) {
             tracing::warn!(db = %self.options.path.display(), "starting over from the replica's end");
-            state.attached = None;
+            (state.attached, state.resting, state.rest_queued) = (None, None, false);
+        }
+        if let Some(resting) = &state.resting {
+            if let Some(next) = self.rest_on(resting) {
+                return Ok(next);
+            }
+            match self.wake(resting) {
+                Err(error @ (Error::Turn | Error::Crowded)) => return Err(error),
+                woken => {
+                    state.resting = None;
+                    state.attached = woken?;
+                }
+            }
         }
         if let Some(attached) = &mut state.attached
             && !self.is_usable(attached)?
@@ -152,14 +148,29 @@ impl Database {
         let attached = match &mut state.attached {
             Some(attached) => attached,
             none => match self.attach()? {
-                Some(attached) => none.insert(attached),
+                Some(attached) => {
+                    state.rest_queued = false;
+                    none.insert(attached)
+                }
                 None => {
+                    if !state.rest_queued {
+                        self.queue_rest()?;
+                        state.rest_queued = true;
+                    }
                     self.shared.missing(looked);
                     return Ok(Next::At(Instant::now() + self.options.monitor_interval));
                 }
             },
         };
-        self.follow(attached)
+        if let Some(reason) = self.shared.take_doubt() {
+            self.rebase(attached, &reason)?;
+        }
+        let next = self.follow(attached)?;
+        self.rest_if_due(state)?;
+        Ok(match &state.resting {
+            Some(resting) => resting.next(self.options.monitor_interval),
+            None => next,
+        })
     }
 
     /// Whether the files that we hold open are still the database, as far as was looked lately.
@@ -225,11 +236,17 @@ impl Database {
                 captured_all = true;
             }
         }
+        if forced {
+            self.uploaders.iter().for_each(|uploader| uploader.hurry());
+        }
         if !self.offer(attached, moment) && captured_all {
-            self.uploader.nothing_new(moment, forced);
-            if forced {
-                self.around.uploads.wake(self.around.upload_job);
-            }
+            self.uploaders.iter().for_each(|uploader| uploader.nothing_new(moment, forced));
+        }
+        if captured_all {
+            self.took_note(moment, forced);
+        }
+        if self.around.views.is_asked() {
+            self.give_view(attached, moment)?;
         }
         if urgency == Urgency::Hard || (urgency == Urgency::Soft && captured_all) {
             self.checkpoint(attached, urgency, moment)?;
@@ -241,10 +258,23 @@ impl Database {
         self.next(attached, &tip, captured_all)
     }
 
+    /// Everything was captured that was there at this moment.
+    pub(crate) fn took_note(&self, moment: Moment, asked: bool) {
+        self.shared.count(|counts| {
+            counts.syncs += 1;
+            counts.sync_time += moment.instant.elapsed();
+        });
+        self.shared.captured_all(moment.instant, asked);
+    }
+
     fn capture(&self, attached: &mut Attached, tip: &Tip, after: u32) -> Result<(), Error> {
         let Attached { live, history, .. } = attached;
+        let bytes = u64::from(tip.frame - after) * live.page_size().bytes() as u64;
         match history.capture(live, &self.local, tip, after) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.shared.count(|counts| counts.wal_bytes += bytes);
+                Ok(())
+            }
             Err(error) => {
                 let reason = discontinuity(error)?;
                 self.rebase(attached, &reason)
@@ -259,10 +289,13 @@ impl Database {
         moment: Moment,
     ) -> Result<(), Error> {
         let Attached { live, history, checkpointer, pace, .. } = attached;
+        let began = Instant::now();
         let done = match urgency {
             Urgency::Hard => checkpointer.hard(live, history, &self.local, *pace),
             _ => checkpointer.soft(live, history, &self.local),
         };
+        let held = checkpointer.held.take();
+        self.shared.count(|counts| counts.checkpointed(began.elapsed(), done.is_ok(), held));
         if let Err(error) = done {
             let reason = discontinuity(error)?;
             self.rebase(attached, &reason)?;
@@ -275,18 +308,39 @@ impl Database {
     /// committed by `moment`.
     fn offer(&self, attached: &mut Attached, moment: Moment) -> bool {
         let fresh = std::mem::take(&mut attached.history.fresh);
-        for (txid, created) in &fresh {
-            self.uploader.push(Pending {
-                level: Level::L0,
-                txids: TxidRange::single(*txid),
-                created: *created,
-                as_of: moment,
-            });
-        }
+        let pending = |(txid, created): &(Txid, Timestamp)| Pending {
+            level: Level::L0,
+            txids: TxidRange::single(*txid),
+            created: *created,
+            as_of: moment,
+        };
         let Some((last, _)) = fresh.last() else { return false };
+        for uploader in &self.uploaders {
+            uploader.push(fresh.iter().map(pending));
+        }
         self.shared.captured(*last);
-        self.around.uploads.wake(self.around.upload_job);
         true
+    }
+
+    /// Captures up to a view of the whole database, and gives that to those who make snapshots.
+    fn give_view(&self, attached: &mut Attached, moment: Moment) -> Result<(), Error> {
+        let view = attached.live.pin_view(self.options.busy_timeout)?;
+        let tip = view.tip();
+        match attached.history.position.advance_pinned(&tip) {
+            Advance::None => attached.history.position = Position::at(&tip),
+            Advance::After(frame) => self.capture(attached, &tip, frame)?,
+            Advance::Broken(reason) => self.rebase(attached, &reason)?,
+        }
+        self.offer(attached, moment);
+        let history = &attached.history;
+        if history.position == Position::at(&tip) {
+            let sum = history.sums.as_ref().map(|sums| sums.state().sum.checksum());
+            let tag = sum.map(|sum| Tag { sum, lineage: history.lineage });
+            let (txid, timestamp) = (history.txid, history.timestamp);
+            self.around.views.give(Source::new(view, txid, timestamp, tag));
+            self.uploaders.iter().for_each(|uploader| uploader.replica.wake_keepers());
+        }
+        Ok(())
     }
 
     /// When to look again. With nothing left to do, the next write wakes us.
@@ -307,29 +361,38 @@ impl Database {
         }
         // Half of the usual threshold: held before the first try in vain.
         attached.live.hold_checkpoints(!quiet && tip.frame >= self.options.checkpoint_pages / 2);
+        attached.quiet_looks = if quiet { attached.quiet_looks + 1 } else { 0 };
         if !quiet {
             let look = if attached.pace == Pace::Fast { FAST_LOOK } else { BUSY_LOOK };
             attached.next_look = again.min(now + look);
             return Ok(Next::At(attached.next_look));
         }
-        self.arm(&attached.live);
+        if self.arm(attached.live.path(), attached.live.wal_path()) {
+            let slowness = 1 << attached.quiet_looks.min(MAX_SLOWNESS.ilog2());
+            again = now + self.options.monitor_interval * slowness;
+        }
         if let Some(wait) = attached.awaiting {
             again = again.min(now + wait);
             attached.awaiting = Some(wait * 2).filter(|wait| *wait <= LAST_LOOK);
         }
-        if attached.live.tip()? != *tip {
-            again = now; // written to just before the watch was armed
+        // Written to just before the watch was armed, or replaced?
+        if attached.live.tip()? != *tip || attached.live.placement()? != Placement::Same {
+            attached.next_placement = now;
+            again = now;
         }
         attached.next_look = again;
         Ok(Next::At(again))
     }
 
-    /// Has the next write to the WAL wake us. Without that, the slow look must do.
-    fn arm(&self, live: &Live) {
-        let (Some(watch), Some(id)) = (&self.around.watch, self.id.get()) else { return };
-        if let Err(error) = watch.arm(live.wal_path(), *id) {
-            tracing::debug!(db = %live.path().display(), %error, "no watch on the WAL");
+    /// Has the next write to the WAL wake us, or what becomes of the files. Without that, the slow
+    /// look must do.
+    fn arm(&self, database: &Path, wal: &Path) -> bool {
+        let (Some(watch), Some(id)) = (&self.around.watch, self.id.get()) else { return false };
+        let armed = watch.arm_write(wal, *id).and_then(|()| watch.arm_loss(database, *id));
+        if let Err(error) = &armed {
+            tracing::debug!(db = %database.display(), %error, "no watch on the database");
         }
+        armed.is_ok()
     }
 
     /// Goes on from a comparison of the database with the last known state.
@@ -347,7 +410,11 @@ impl Database {
     /// Makes the last known state and the database equal again by comparing their pages.
     fn compare(&self, live: &mut Live, history: &History, reason: &str) -> Result<History, Error> {
         let db = self.options.path.display();
-        tracing::warn!(%db, reason, after = %history.txid, "comparing the whole database with the last known state");
+        match self.around.seats.are_scarce() {
+            // The price of leaving databases alone.
+            true => tracing::info!(%db, reason, after = %history.txid, "{COMPARING}"),
+            false => tracing::warn!(%db, reason, after = %history.txid, "{COMPARING}"),
+        }
         let plan = ImagePlan {
             txid: history.txid.next(),
             begins: false,
@@ -369,6 +436,7 @@ impl Job for Database {
                 state.failures = 0;
                 next
             }
+            Err(Error::Crowded) => Next::At(Instant::now() + SEAT_PATIENCE),
             Err(Error::Turn) => Next::At(Instant::now() + IMAGE_TURN),
             Err(error) => {
                 self.shared.forced.store(true, Ordering::SeqCst);
@@ -382,7 +450,7 @@ impl Job for Database {
                 let doubled = FIRST_BACKOFF.saturating_mul(1 << state.failures.min(10));
                 let wait = doubled.min(MAX_BACKOFF);
                 tracing::error!(db = %self.options.path.display(), %error, retry_in = ?wait, "replication failed");
-                self.shared.capture_failed(error.to_string());
+                self.shared.capture_failed(&error);
                 Next::At(Instant::now() + wait)
             }
         }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::status::Backlog;
+
 /// Why a database is not replicated at the moment.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,6 +26,22 @@ pub enum Error {
         /// What was found.
         source: ltx::Error,
     },
+    /// An object in storage is damaged.
+    #[error("{object} is damaged: {source}")]
+    Rotten {
+        /// The object.
+        object: String,
+        /// What was found.
+        source: ltx::Error,
+    },
+    /// An object in storage holds other transactions than its name says.
+    #[error("{object} holds the transactions {found} instead")]
+    Misnamed {
+        /// The object.
+        object: String,
+        /// What it holds.
+        found: ltx::TxidRange,
+    },
     /// The local state directory could not be read or written.
     #[error("local state {path}: {source}")]
     Local {
@@ -41,15 +59,37 @@ pub enum Error {
     /// Another database's image is being made; this one's comes next.
     #[error("waiting for the image of another database")]
     Turn,
+    /// As many databases are attached as the limit of open files allows.
+    #[error("waiting until another database needs its open files no more")]
+    Crowded,
+    /// A snapshot was given up because its view of the database is needed back.
+    #[error("the snapshot was given up: the database had to be opened anew")]
+    Recalled,
     /// The same database was given twice.
     #[error("database {} is listed twice", .0.display())]
     Duplicate(PathBuf),
+    /// A database that was let go, and still waits for a storage to answer.
+    #[error("database {} was removed a moment ago, and its last request has not ended", .0.display())]
+    Leaving(PathBuf),
     /// The process may not start threads or watches.
     #[error("cannot start: {0}")]
     Start(io::Error),
 }
 
 impl Error {
+    /// Whether room on the disk is all that is missing.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            if let Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) = kind {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
     pub(crate) fn local(path: &Path, source: io::Error) -> Self {
         Error::Local { path: path.to_path_buf(), source }
     }
@@ -57,8 +97,20 @@ impl Error {
 
 /// Why a final or requested sync is not complete.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .unsynced.iter().map(|(path, why)| format!("{}: {why}", path.display())).collect::<Vec<_>>().join("; "))]
+#[error("{}", .unsynced.iter().map(Unsynced::to_string).collect::<Vec<_>>().join("; "))]
 pub struct SyncError {
-    /// The databases whose last commits are not in their replica, each with the reason.
-    pub unsynced: Vec<(PathBuf, String)>,
+    /// The databases whose last commits are not in all of their replicas.
+    pub unsynced: Vec<Unsynced>,
+}
+
+/// A database whose last commits are not in all of its replicas.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}: {why}", .path.display())]
+pub struct Unsynced {
+    /// The database.
+    pub path: PathBuf,
+    /// What kept them.
+    pub why: String,
+    /// What waits for the replica that lacks most.
+    pub backlog: Backlog,
 }

@@ -41,9 +41,11 @@ pub(crate) struct ImagePlan<'a> {
 /// Pages done, for whoever watches.
 pub(crate) type Progress = AtomicU64;
 
-struct Piece {
-    run: FrameRun,
-    sums: Vec<Option<Checksum>>,
+/// Consecutive pages, compressed.
+pub(crate) struct Piece {
+    pub(crate) run: FrameRun,
+    /// Of every page; none for the lock page.
+    pub(crate) sums: Vec<Option<Checksum>>,
 }
 
 /// Captures the whole view, or its differences, as one transaction. Without any difference no
@@ -129,7 +131,7 @@ pub(crate) fn build_sums(
 }
 
 /// Hands over the pieces of the view in page order.
-fn for_each_piece(
+pub(crate) fn for_each_piece(
     view: &View<'_>,
     base: Option<&Sums>,
     mut take: impl FnMut(&Piece) -> Result<(), Error>,

@@ -1,18 +1,26 @@
 //! A few threads that run many jobs, each when it is due or woken, never one twice at a time.
+//!
+//! There are as many threads as jobs ran at once, up to a limit: jobs that hang on a dead storage
+//! do not keep the others from running.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// When a job wants to run again, unless it is woken earlier.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Next {
     At(Instant),
+    /// Then or up to [`GRID`] later: many such jobs run one after the other, and a thread wakes
+    /// for all of them.
+    About(Instant),
     WhenWoken,
 }
+
+const GRID: Duration = Duration::from_secs(1);
 
 /// Something to run again and again.
 pub(crate) trait Job: Send + Sync {
@@ -24,32 +32,91 @@ pub(crate) trait Job: Send + Sync {
 pub(crate) struct JobId(usize);
 
 struct Slot {
-    job: Arc<dyn Job>,
+    /// None once it is dismissed.
+    job: Option<Arc<dyn Job>>,
     due: Option<Instant>,
     running: bool,
     woken: bool,
 }
 
-#[derive(Default)]
 struct State {
+    /// The first point of the grid.
+    began: Instant,
     slots: Vec<Slot>,
+    /// Slots of dismissed jobs.
+    free: Vec<JobId>,
     queue: BinaryHeap<Reverse<(Instant, JobId)>>,
+    threads: Vec<JoinHandle<()>>,
+    /// Threads that run no job.
+    idle: usize,
+    /// Runs that came to their end.
+    runs: u64,
     stopping: bool,
 }
 
 /// Wakes jobs. Cheap to clone.
-#[derive(Clone, Default)]
-pub(crate) struct Waker(Arc<(Mutex<State>, Condvar)>);
+#[derive(Clone)]
+pub(crate) struct Waker(Arc<Pool>);
+
+struct Pool {
+    name: &'static str,
+    limit: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// The run of a dismissed job is over.
+    ended: Condvar,
+}
+
+/// Wakes one job.
+#[derive(Clone)]
+pub(crate) struct Bell {
+    waker: Waker,
+    id: JobId,
+}
+
+impl Bell {
+    pub(crate) fn id(&self) -> JobId {
+        self.id
+    }
+
+    pub(crate) fn ring(&self) {
+        self.waker.wake(self.id);
+    }
+}
+
+impl std::fmt::Debug for Bell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bell({:?})", self.id)
+    }
+}
 
 /// The threads.
 pub(crate) struct Scheduler {
     waker: Waker,
-    threads: Vec<JoinHandle<()>>,
 }
 
 impl State {
+    fn new() -> State {
+        State {
+            began: Instant::now(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            queue: BinaryHeap::new(),
+            threads: Vec::new(),
+            idle: 0,
+            runs: 0,
+            stopping: false,
+        }
+    }
+
+    /// The next point of the grid.
+    fn aligned(&self, moment: Instant) -> Instant {
+        let since = moment.saturating_duration_since(self.began);
+        self.began + GRID * u32::try_from(since.as_secs() + 1).unwrap_or(u32::MAX)
+    }
+
     fn plan(&mut self, id: JobId, due: Instant) {
-        let slot = &mut self.slots[id.0];
+        let Some(slot) = self.slots.get_mut(id.0) else { return };
         if slot.running {
             slot.woken = true;
         } else if slot.due.is_none_or(|planned| due < planned) {
@@ -62,11 +129,20 @@ impl State {
 impl Waker {
     pub(crate) fn wake(&self, id: JobId) {
         self.lock().plan(id, Instant::now());
-        self.0.1.notify_one();
+        self.0.changed.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts one thread more.
+    fn grow(&self, state: &mut State) -> io::Result<()> {
+        let waker = self.clone();
+        let named = thread::Builder::new().name(self.0.name.to_string());
+        state.threads.push(named.spawn(move || waker.work())?);
+        state.idle += 1;
+        Ok(())
     }
 
     /// Blocks until a job is due and takes it; `None` when the scheduler stops.
@@ -78,91 +154,153 @@ impl Waker {
             }
             let now = Instant::now();
             let Some(&Reverse((due, id))) = state.queue.peek() else {
-                state = self.0.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             if due > now {
-                let waited = self.0.1.wait_timeout(state, due - now);
+                let waited = self.0.changed.wait_timeout(state, due - now);
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }
             state.queue.pop();
-            let slot = &mut state.slots[id.0];
-            if slot.due == Some(due) && !slot.running {
+            let Some(slot) = state.slots.get_mut(id.0) else { continue };
+            if slot.due == Some(due)
+                && !slot.running
+                && let Some(job) = slot.job.clone()
+            {
                 slot.due = None;
                 slot.running = true;
-                return Some((id, Arc::clone(&slot.job)));
+                state.idle -= 1;
+                if state.idle == 0 && state.threads.len() < self.0.limit {
+                    // Without one more, the others wait for this job: slower, but right.
+                    let _ = self.grow(&mut state);
+                }
+                return Some((id, job));
             }
         }
     }
 
     fn give_back(&self, id: JobId, next: Next) {
         let mut state = self.lock();
-        let slot = &mut state.slots[id.0];
+        state.idle += 1;
+        state.runs += 1;
+        let Some(slot) = state.slots.get_mut(id.0) else { return };
         slot.running = false;
-        if std::mem::take(&mut slot.woken) {
-            state.plan(id, Instant::now());
-        } else if let Next::At(due) = next {
-            state.plan(id, due);
+        let woken = std::mem::take(&mut slot.woken);
+        if slot.job.is_none() {
+            state.free.push(id);
+            self.0.ended.notify_all();
+            return;
         }
-        self.0.1.notify_one();
+        match next {
+            _ if woken => state.plan(id, Instant::now()),
+            Next::At(due) => state.plan(id, due),
+            Next::About(due) => {
+                let due = state.aligned(due);
+                state.plan(id, due);
+            }
+            Next::WhenWoken => {}
+        }
+        self.0.changed.notify_one();
     }
 
     fn work(&self) {
         while let Some((id, job)) = self.take() {
             let next = job.run();
+            // A dismissed job ends here, with all that it holds.
+            drop(job);
             self.give_back(id, next);
         }
     }
 }
 
 impl Scheduler {
-    pub(crate) fn start(name: &str, threads: usize) -> io::Result<Scheduler> {
-        let waker = Waker::default();
-        let threads = (0..threads)
-            .map(|_| {
-                let waker = waker.clone();
-                thread::Builder::new().name(name.to_string()).spawn(move || waker.work())
-            })
-            .collect::<io::Result<_>>()?;
-        Ok(Scheduler { waker, threads })
+    pub(crate) fn start(name: &'static str, limit: usize) -> io::Result<Scheduler> {
+        let (state, changed, ended) = (Mutex::new(State::new()), Condvar::new(), Condvar::new());
+        let waker = Waker(Arc::new(Pool { name, limit, state, changed, ended }));
+        waker.grow(&mut waker.lock())?;
+        Ok(Scheduler { waker })
+    }
+
+    /// Adds a job and returns what wakes it; it runs at once.
+    pub(crate) fn hire(&self, job: Arc<dyn Job>) -> Bell {
+        self.hire_named(job, |_| ())
     }
 
     pub(crate) fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// Adds a job; it runs at once.
-    pub(crate) fn add(&self, job: Arc<dyn Job>) -> JobId {
-        self.add_named(job, |_| ())
-    }
-
-    /// Adds a job that is told its name before it runs.
-    pub(crate) fn add_named(&self, job: Arc<dyn Job>, named: impl FnOnce(JobId)) -> JobId {
+    /// Adds a job that is told what wakes it before it runs.
+    pub(crate) fn hire_named(&self, job: Arc<dyn Job>, named: impl FnOnce(&Bell)) -> Bell {
         let mut state = self.waker.lock();
-        let id = JobId(state.slots.len());
-        named(id);
-        state.slots.push(Slot { job, due: None, running: false, woken: false });
+        let slot = Slot { job: Some(job), due: None, running: false, woken: false };
+        let id = state.free.pop().unwrap_or(JobId(state.slots.len()));
+        let bell = Bell { waker: self.waker(), id };
+        named(&bell);
+        match state.slots.get_mut(id.0) {
+            Some(free) => *free = slot,
+            None => state.slots.push(slot),
+        }
         state.plan(id, Instant::now());
         drop(state);
-        self.waker.0.1.notify_one();
-        id
+        self.waker.0.changed.notify_one();
+        bell
+    }
+
+    /// Runs a job no more, from the end of its present run on.
+    pub(crate) fn dismiss(&self, job: &Bell) {
+        let id = job.id;
+        let mut state = self.waker.lock();
+        let Some(slot) = state.slots.get_mut(id.0) else { return };
+        let job = slot.job.take();
+        slot.due = None;
+        if job.is_some() && !slot.running {
+            state.free.push(id);
+        }
+        drop(state);
+        drop(job);
+    }
+
+    /// Waits for the end of the present run of a job that was dismissed. Says whether it came.
+    pub(crate) fn await_end(&self, job: &Bell, deadline: Instant) -> bool {
+        let mut state = self.waker.lock();
+        loop {
+            let runs = |slot: &Slot| slot.running && slot.job.is_none();
+            if !state.slots.get(job.id.0).is_some_and(runs) {
+                return true;
+            }
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
+            let waited = self.waker.0.ended.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// How many runs have come to their end.
+    pub(crate) fn runs(&self) -> u64 {
+        self.waker.lock().runs
     }
 
     /// Ends the threads when their jobs come back, without waiting for that.
-    pub(crate) fn abandon(self) {
-        self.waker.lock().stopping = true;
-        self.waker.0.1.notify_all();
+    pub(crate) fn abandon(&self) {
+        drop(self.end());
     }
 
     /// Waits for the jobs that run, then ends the threads and drops the jobs.
-    pub(crate) fn stop(self) {
-        self.waker.lock().stopping = true;
-        self.waker.0.1.notify_all();
-        for thread in self.threads {
+    pub(crate) fn stop(&self) {
+        let (jobs, threads) = self.end();
+        for thread in threads {
             let _ = thread.join();
         }
-        let jobs = std::mem::take(&mut self.waker.lock().slots);
         drop(jobs);
+    }
+
+    fn end(&self) -> (Vec<Slot>, Vec<JoinHandle<()>>) {
+        let mut state = self.waker.lock();
+        state.stopping = true;
+        let left = (std::mem::take(&mut state.slots), std::mem::take(&mut state.threads));
+        drop(state);
+        self.waker.0.changed.notify_all();
+        left
     }
 }

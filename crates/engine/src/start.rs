@@ -1,11 +1,14 @@
 //! Where the history of a database goes on: what the local state and the replica say.
 
+use std::time::Instant;
+
 use ltx::{Checksum, Header, Level, Pgno, Tag, Txid, TxidRange, page_sum};
 use sqlite::wal::FRAME_HEADER;
 use sqlite::{Live, Tip, WalChecksum};
 use storage::{Object, Storage};
 
 use crate::Error;
+use crate::inventory::Inventory;
 use crate::local::Local;
 use crate::position::{Advance, Position};
 use crate::restore::{self, Target};
@@ -19,35 +22,60 @@ const FILE_CHECKSUM: usize = 8;
 pub(crate) struct Remote {
     /// Its last transaction over all levels.
     pub(crate) last: Option<Txid>,
-    /// The last object on level 0.
-    pub(crate) newest: Option<Object>,
+    /// All its objects.
+    pub(crate) objects: Vec<Object>,
     /// Why its latest state cannot be restored, if it cannot.
     pub(crate) defect: Option<String>,
+    /// The history of the whole image that restores of the latest state begin with: 0 if that does
+    /// not say it.
+    pub(crate) base: Option<u64>,
 }
 
 impl Remote {
-    /// The last transaction on level 0.
-    pub(crate) fn newest_txid(&self) -> Option<Txid> {
-        self.newest.as_ref().map(|newest| newest.txids.max)
+    /// The last object on level 0.
+    pub(crate) fn newest(&self) -> Option<&Object> {
+        let captured = self.objects.iter().filter(|object| object.level == Level::L0);
+        captured.max_by_key(|object| object.txids.max)
+    }
+
+    /// The range of the last object on level 0.
+    pub(crate) fn newest_txids(&self) -> Option<TxidRange> {
+        self.newest().map(|newest| newest.txids)
+    }
+
+    /// What it holds, for a history that goes on there.
+    pub(crate) fn inventory(&self, lineage: Option<u64>) -> Inventory {
+        let listed = Inventory::listed(&self.objects, Instant::now());
+        let is_other = lineage.zip(self.base).is_some_and(|(lineage, base)| lineage != base);
+        if is_other { listed.borrowed() } else { listed }
     }
 
     pub(crate) fn read(storage: &dyn Storage) -> Result<Remote, storage::Error> {
-        let mut objects = Vec::new();
-        let mut newest = None;
-        for level in Level::all() {
-            let listed = storage.list(level, Txid::FIRST)?;
-            if level == Level::L0 {
-                newest = listed.last().cloned();
-            }
-            objects.extend(listed);
-        }
+        let objects = storage.list_all()?;
         let last = objects.iter().map(|object| object.txids.max).max();
         let defect = match restore::plan(&objects, Target::Latest) {
             Err(error) if last.is_some() => Some(error.to_string()),
             _ => None,
         };
-        Ok(Remote { last, newest, defect })
+        let base = lineage_of_base(&objects, storage)?;
+        Ok(Remote { last, objects, defect, base })
     }
+}
+
+fn lineage_of_base(
+    objects: &[Object],
+    storage: &dyn Storage,
+) -> Result<Option<u64>, storage::Error> {
+    let whole = objects.iter().filter(|object| object.txids.min == Txid::FIRST);
+    let Some(base) = whole.max_by_key(|object| object.txids.max) else { return Ok(None) };
+    let mut header = [0; Header::SIZE];
+    match storage.read_at(base.level, base.txids, 0, &mut header) {
+        // Damage is no reason to stand still: a snapshot of ours is what mends it.
+        Err(storage::Error::NotFound { .. } | storage::Error::Short { .. }) => return Ok(Some(0)),
+        read => read?,
+    }
+    let tag = Header::decode(&header).ok().and_then(|header| header.tag());
+    Ok(Some(tag.map_or(0, |tag| tag.lineage)))
 }
 
 /// How to begin.
@@ -84,6 +112,40 @@ pub(crate) fn decide(local: &[Txid], remote: Option<Txid>) -> Start {
     }
 }
 
+/// One history for all replicas. `None` stands for one that did not answer, `here` is the last local
+/// file.
+///
+/// It goes on if one replica can go on from the local files and none is ahead of them; a replica
+/// that cannot follow is carried on by a snapshot.
+pub(crate) fn combine(starts: &[Option<Start>], here: Option<Txid>) -> Start {
+    let known = || starts.iter().flatten();
+    let continues = |start: &Start| matches!(start, Start::Continue(_));
+    let last = known().filter_map(|start| match start {
+        Start::Anchor { after, reason } => Some((*after, reason)),
+        _ => None,
+    });
+    let anchor = last.max_by_key(|(after, _)| *after);
+    match (here, anchor) {
+        // Somebody looked: there are local files. The replicas are looked at when they answer.
+        (Some(here), _) if known().next().is_none() => Start::Continue(here),
+        (Some(here), None) if known().any(continues) => Start::Continue(here),
+        (Some(here), Some((after, _))) if after <= here && known().any(continues) => {
+            Start::Continue(here)
+        }
+        (_, Some((after, reason))) => {
+            // Behind the end of every replica, also of those that could have gone on.
+            let after = here.filter(|_| known().any(continues)).max(Some(after)).unwrap_or(after);
+            Start::Anchor { after, reason: reason.clone() }
+        }
+        (_, None) => Start::Fresh,
+    }
+}
+
+/// Whether a replica lacks more than is here when the history goes on so.
+pub(crate) fn is_hole(chosen: &Start, own: Option<&Start>) -> bool {
+    matches!((chosen, own), (Start::Continue(_), Some(Start::Anchor { .. } | Start::Fresh)))
+}
+
 fn unbroken_from(local: &[Txid], first: Txid) -> bool {
     let mut wanted = first;
     for txid in local.iter().filter(|txid| **txid >= first) {
@@ -101,27 +163,31 @@ pub(crate) fn replica_differs(
     storage: &dyn Storage,
     remote: &Remote,
 ) -> Result<bool, Error> {
-    let Some(object) = &remote.newest else { return Ok(false) };
-    let txid = object.txids.max;
-    let Some((size, here)) = local.ending::<FILE_CHECKSUM>(txid)? else {
-        return lineage_differs(local, storage, txid);
+    let Some(object) = remote.newest() else { return Ok(false) };
+    let TxidRange { min, max } = object.txids;
+    let ending = if min == max { local.ending::<FILE_CHECKSUM>(max)? } else { None };
+    let Some((size, here)) = ending else {
+        return tag_differs(local, storage, object.txids);
     };
     if size != object.size {
         return Ok(true);
     }
     let mut there = [0u8; FILE_CHECKSUM];
-    storage.read_at(Level::L0, TxidRange::single(txid), size - FILE_CHECKSUM as u64, &mut there)?;
+    storage.read_at(Level::L0, object.txids, size - FILE_CHECKSUM as u64, &mut there)?;
     Ok(here != there)
 }
 
-/// The last local file continues files that are not here: its tag must name the same history.
-fn lineage_differs(local: &Local, storage: &dyn Storage, txid: Txid) -> Result<bool, Error> {
+/// The same file is not on both sides: the tags must name the same history, and at the same
+/// transaction the same state.
+fn tag_differs(local: &Local, storage: &dyn Storage, txids: TxidRange) -> Result<bool, Error> {
     let mut header = [0u8; Header::SIZE];
-    storage.read_at(Level::L0, TxidRange::single(txid), 0, &mut header)?;
-    let lineage = |header: Header| header.tag().map(|tag| tag.lineage);
-    let there = Header::decode(&header).ok().and_then(lineage);
-    let here = local.newest_header()?.and_then(lineage);
-    Ok(there.is_some() && here.is_some() && there != here)
+    storage.read_at(Level::L0, txids, 0, &mut header)?;
+    let there = Header::decode(&header).ok().and_then(|header| header.tag());
+    if let Some(here) = local.header(txids.max)?.and_then(|header| header.tag()) {
+        return Ok(there.is_some_and(|there| there != here));
+    }
+    let here = local.newest_header()?.and_then(|header| header.tag());
+    Ok(there.zip(here).is_some_and(|(there, here)| there.lineage != here.lineage))
 }
 
 /// The last captured file, read whole and found sound.
@@ -222,6 +288,18 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_that_was_cut_off_keeps_nobody_from_going_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = storage::FileStorage::new(folder.path());
+        std::fs::create_dir_all(folder.path().join("ltx/9")).unwrap();
+        let name = "ltx/9/0000000000000001-0000000000000005.ltx";
+        std::fs::write(folder.path().join(name), b"LTX1").unwrap();
+        let remote = Remote::read(&storage).unwrap();
+        assert_eq!(remote.base, Some(0));
+        assert!(remote.inventory(Some(7)).is_borrowed(), "one of ours is due at once");
+    }
+
+    #[test]
     fn begins_where_both_sides_agree() {
         let at = |n| Start::Continue(Txid::new(n).unwrap());
         assert_eq!(decided(&[], 0), Start::Fresh);
@@ -238,6 +316,22 @@ mod tests {
                 other => panic!("{other:?} for {local:?} and {remote}"),
             }
         }
+    }
+
+    #[test]
+    fn replicas_share_one_history() {
+        let txid = |n| Txid::new(n).unwrap();
+        let anchor = |n| Some(Start::Anchor { after: txid(n), reason: n.to_string() });
+        let on = Some(Start::Continue(txid(9)));
+        let combined = |starts: &[Option<Start>]| combine(starts, Some(txid(9)));
+        assert_eq!(combined(&[on.clone(), None]), Start::Continue(txid(9)));
+        assert_eq!(combined(&[None, None]), Start::Continue(txid(9)));
+        assert_eq!(combined(&[on.clone(), anchor(7)]), Start::Continue(txid(9)));
+        assert_eq!(combined(&[on.clone(), Some(Start::Fresh)]), Start::Continue(txid(9)));
+        assert_eq!(combined(&[on, anchor(12)]), anchor(12).unwrap());
+        assert_eq!(combined(&[anchor(3), anchor(7)]), anchor(7).unwrap());
+        assert_eq!(combined(&[Some(Start::Fresh), anchor(7)]), anchor(7).unwrap());
+        assert_eq!(combined(&[Some(Start::Fresh), None]), Start::Fresh);
     }
 
     #[test]

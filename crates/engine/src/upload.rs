@@ -1,22 +1,31 @@
 //! The queue of one replica: captured files go to storage in order, and nothing jumps a hole.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use ltx::{Level, Timestamp, Txid, TxidRange};
-use storage::Storage;
+use storage::Object;
 
-use crate::local::Local;
-use crate::scheduler::{Job, Next};
+use crate::Error;
+use crate::compact::compact;
+use crate::local::{Local, Needs};
+use crate::replica::Replica;
+use crate::scheduler::{Bell, Job, Next};
 use crate::shared::{Moment, Shared};
 use crate::start::Remote;
+use crate::status::Backlog;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
-const MAX_BACKOFF: Duration = Duration::from_secs(60);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// Uploads after which the local copies of all before them are removed.
 const DROP_EVERY: u32 = 16;
+/// Most files that become one object.
+const MAX_BATCH: usize = 256;
+/// Most bytes of them.
+const MAX_BATCH_BYTES: u64 = 64 << 20;
 
 /// A captured file on its way.
 #[derive(Clone, Copy, Debug)]
@@ -28,66 +37,168 @@ pub(crate) struct Pending {
     pub(crate) as_of: Moment,
 }
 
+impl Pending {
+    /// Whether the two may become one object.
+    fn is_followed_by(&self, next: &Pending) -> bool {
+        let captured = |it: &Pending| it.level == Level::L0 && it.txids.min != Txid::FIRST;
+        captured(self) && captured(next) && next.txids.min == self.txids.max.next()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     pending: VecDeque<Pending>,
     /// The last transaction that the replica holds.
     uploaded: Option<Txid>,
-    /// The last one that was seen or stored on its level 0.
-    stored: Option<Txid>,
+    /// The last file that was seen or stored on its level 0.
+    stored: Option<TxidRange>,
     /// Somebody wants to know whether everything up to this moment is there.
     asked: Option<Moment>,
     failures: u32,
+    /// Somebody waits: everything goes out as fast as it can.
+    hurried: bool,
+    /// When the last upload to a metered storage began.
+    last: Option<Instant>,
     /// Counts the times that the queue was started over.
     epoch: u64,
-    /// Nobody could look at the replica yet.
-    blind: bool,
+    standing: Standing,
 }
 
-/// Uploads for one database.
+/// What the queue may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    /// Nothing, until somebody says how the replica goes on.
+    #[default]
+    Paused,
+    /// Nothing: nobody could look at the replica yet.
+    Blind,
+    /// Nothing, until a snapshot bridges what is not here any more.
+    Behind,
+    /// What is next.
+    Open,
+}
+
+/// Uploads to one replica.
 #[derive(Debug)]
 pub(crate) struct Uploader {
-    storage: Arc<dyn Storage>,
+    pub(crate) replica: Arc<Replica>,
     local: Arc<Local>,
     shared: Arc<Shared>,
+    /// To a storage where requests have a price, no more than one upload begins in this time.
+    interval: Duration,
+    bell: OnceLock<Bell>,
     queue: Mutex<Queue>,
 }
 
 impl Uploader {
-    pub(crate) fn new(storage: Arc<dyn Storage>, local: Arc<Local>, shared: Arc<Shared>) -> Self {
-        Uploader { storage, local, shared, queue: Mutex::default() }
+    pub(crate) fn new(
+        replica: Arc<Replica>,
+        local: Arc<Local>,
+        shared: Arc<Shared>,
+        interval: Duration,
+    ) -> Self {
+        let (bell, queue) = (OnceLock::new(), Mutex::default());
+        Uploader { replica, local, shared, interval, bell, queue }
+    }
+
+    /// Somebody waits for what is in the queue now.
+    pub(crate) fn hurry(&self) {
+        self.lock().hurried = true;
+    }
+
+    /// Tells the uploader what wakes it.
+    pub(crate) fn named(&self, bell: Bell) {
+        let _ = self.bell.set(bell);
+    }
+
+    pub(crate) fn wake(&self) {
+        self.bell.get().into_iter().for_each(Bell::ring);
     }
 
     /// Forgets the queue, until [`Uploader::restart`].
     pub(crate) fn pause(&self) {
         let mut queue = self.lock();
         *queue = Queue { epoch: queue.epoch + 1, ..Queue::default() };
+        self.local.need(self.replica.index, None);
     }
 
-    /// Starts over: `pending` is what the replica lacks. Without `remote` nobody could look at it.
-    pub(crate) fn restart(&self, remote: Option<&Remote>, pending: Vec<Pending>) {
+    /// Starts over: `pending` is what the replica lacks. Without `remote` nobody could look at it;
+    /// with a `hole` it lacks more than is here. `lineage` is the history that goes on, if known.
+    pub(crate) fn restart(
+        &self,
+        remote: Option<&Remote>,
+        pending: Vec<Pending>,
+        hole: bool,
+        lineage: Option<u64>,
+    ) {
         let mut queue = self.lock();
         let uploaded = remote.and_then(|remote| remote.last);
-        let stored = remote.and_then(Remote::newest_txid);
+        let stored = remote.and_then(Remote::newest_txids);
         let oldest = pending.first().map(|pending| pending.as_of.instant);
-        let (epoch, blind) = (queue.epoch + 1, remote.is_none());
-        let pending = pending.into();
-        *queue = Queue { pending, uploaded, stored, epoch, blind, ..Queue::default() };
+        let standing = match remote {
+            None => Standing::Blind,
+            Some(_) if hole => Standing::Behind,
+            Some(_) => Standing::Open,
+        };
+        let (epoch, pending) = (queue.epoch + 1, pending.into());
+        *queue = Queue { pending, uploaded, stored, epoch, standing, ..Queue::default() };
         drop(queue);
+        self.replica.begin(remote.map(|it| it.inventory(lineage)).unwrap_or_default());
+        let index = self.replica.index;
         match uploaded {
-            Some(txid) => self.shared.replicated(txid, oldest),
-            None => oldest.into_iter().for_each(|at| self.shared.staged(at)),
+            Some(txid) => self.shared.replicated(index, txid, oldest),
+            None => oldest.into_iter().for_each(|at| self.shared.staged(index, at)),
         }
+        self.wake();
+        self.replica.wake_keepers();
+    }
+
+    /// Whether only a snapshot can carry this replica on.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.lock().standing == Standing::Behind
+    }
+
+    /// Whether a snapshot waits for its upload: no other one is needed then.
+    pub(crate) fn carries_snapshot(&self) -> bool {
+        self.lock().pending.iter().any(|pending| pending.level == Level::SNAPSHOT)
+    }
+
+    /// Whether the replica was looked at, so that it can be kept.
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self.lock().standing, Standing::Behind | Standing::Open)
+    }
+
+    /// A snapshot at this transaction was stored: if everything after it is here, uploads go on.
+    pub(crate) fn bridged(&self, txid: Txid) {
+        let mut queue = self.lock();
+        if queue.standing != Standing::Behind {
+            return;
+        }
+        queue.pending.retain(|pending| pending.txids.max > txid);
+        if queue.pending.front().is_some_and(|pending| pending.txids.min > txid.next()) {
+            return;
+        }
+        tracing::warn!(replica = self.replica.storage.url(), %txid, "caught up by a snapshot");
+        queue.standing = Standing::Open;
+        queue.failures = 0;
+        queue.uploaded = Some(txid);
+        queue.stored = None;
+        let oldest = queue.pending.front().map(|pending| pending.as_of.instant);
+        drop(queue);
+        self.shared.replicated(self.replica.index, txid, oldest);
+        self.wake();
     }
 
     /// While the replica was not seen, nothing is uploaded: once it can be, everything starts
     /// over from what it holds.
     fn look(&self) -> Option<Next> {
-        if !self.lock().blind {
+        if self.lock().standing != Standing::Blind {
             return None;
         }
-        match self.storage.list(Level::L0, Txid::FIRST) {
+        let newest = Txid::new(u64::MAX).unwrap_or(Txid::FIRST);
+        match self.replica.storage.list(Level::L0, newest) {
             Ok(_) => {
+                self.shared.wake_capture();
                 self.shared.broken.store(true, Ordering::SeqCst);
                 Some(Next::WhenWoken)
             }
@@ -95,50 +206,103 @@ impl Uploader {
         }
     }
 
-    /// Adds a file to the end of the queue.
-    pub(crate) fn push(&self, pending: Pending) {
-        self.lock().pending.push_back(pending);
-        self.shared.staged(pending.as_of.instant);
+    /// Adds files to the end of the queue.
+    pub(crate) fn push(&self, files: impl Iterator<Item = Pending>) {
+        let mut queue = self.lock();
+        let before = queue.pending.len();
+        queue.pending.extend(files);
+        let Some(first) = queue.pending.get(before).map(|pending| pending.as_of.instant) else {
+            return;
+        };
+        drop(queue);
+        self.shared.staged(self.replica.index, first);
+        self.wake();
     }
 
     /// There was nothing to capture at that moment. If somebody `asked`, the replica is asked too
     /// before that counts as replicated.
     pub(crate) fn nothing_new(&self, moment: Moment, asked: bool) {
         let mut queue = self.lock();
+        if asked {
+            self.wake();
+        }
         if let Some(last) = queue.pending.back_mut() {
             last.as_of = moment;
-        } else if queue.uploaded.is_some() {
+        } else if queue.uploaded.is_some() && queue.standing == Standing::Open {
             if asked || queue.asked.is_some() {
                 queue.asked = Some(moment);
             } else {
                 drop(queue);
-                self.shared.cover(moment);
+                self.shared.cover(self.replica.index, moment);
             }
         }
     }
 
-    fn next(&self) -> Option<(Pending, u64)> {
+    /// What goes next: one file, or several that the storage gets as one.
+    fn next(&self) -> Option<(Vec<Pending>, u64)> {
         let queue = self.lock();
-        queue.pending.front().map(|pending| (*pending, queue.epoch))
+        if queue.standing != Standing::Open {
+            return None;
+        }
+        let most = if self.replica.storage.is_metered() { MAX_BATCH } else { 1 };
+        let mut next: Vec<Pending> = queue.pending.front().copied().into_iter().collect();
+        let mut bytes = next.first().map_or(0, |first| self.size(first));
+        for pending in queue.pending.iter().skip(1).take(most - 1) {
+            let follows = next.last().is_some_and(|last| last.is_followed_by(pending));
+            bytes += self.size(pending);
+            if !follows || bytes > MAX_BATCH_BYTES {
+                break;
+            }
+            next.push(*pending);
+        }
+        (!next.is_empty()).then_some((next, queue.epoch))
     }
 
-    /// Takes a file off the queue, unless the queue was started over meanwhile.
-    fn done(&self, uploaded: Pending, epoch: u64) {
+    /// What is in the queue.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let pending: Vec<Pending> = self.lock().pending.iter().copied().collect();
+        let bytes = pending.iter().map(|file| self.size(file)).sum();
+        Backlog { files: pending.len() as u64, bytes }
+    }
+
+    fn size(&self, file: &Pending) -> u64 {
+        let path = self.local.path(file.level, file.txids);
+        std::fs::metadata(path).map_or(0, |file| file.len())
+    }
+
+    /// How long the next upload has to wait so that there are not too many.
+    fn pause_before_next(&self) -> Option<Instant> {
+        let queue = self.lock();
+        let free = !self.replica.storage.is_metered() || queue.hurried || queue.pending.is_empty();
+        let due = queue.last.map(|last| last + self.interval).filter(|_| !free)?;
+        (due > Instant::now() && queue.pending.len() < MAX_BATCH).then_some(due)
+    }
+
+    /// Takes files off the queue, unless the queue was started over meanwhile.
+    fn done(&self, files: &[Pending], object: Object, (epoch, holdings): (u64, u64)) {
         let mut queue = self.lock();
         if queue.epoch != epoch {
             return;
         }
-        // Taken from the queue, where its moment may be a later one by now.
-        let Some(done) = queue.pending.pop_front() else { return };
+        // Of several files those are left that could not be merged with the first.
+        let count = files.iter().filter(|it| it.txids.max <= object.txids.max).count();
+        // Taken from the queue, where the last one's moment may be a later one by now.
+        let Some(done) = queue.pending.drain(..count).next_back() else { return };
         queue.failures = 0;
-        queue.uploaded = queue.uploaded.max(Some(uploaded.txids.max));
-        if uploaded.level == Level::L0 {
-            queue.stored = Some(uploaded.txids.max);
+        queue.uploaded = queue.uploaded.max(Some(object.txids.max));
+        if object.level == Level::L0 {
+            queue.stored = Some(object.txids);
+        }
+        if queue.pending.is_empty() {
+            queue.hurried = false;
         }
         let oldest_left = queue.pending.front().map(|pending| pending.as_of.instant);
+        // Before anybody may find the queue empty, and say what that means.
+        self.shared.uploaded(self.replica.index);
+        self.shared.replicated(self.replica.index, object.txids.max, oldest_left);
         drop(queue);
-        self.shared.replicated(uploaded.txids.max, oldest_left);
-        self.shared.cover(done.as_of);
+        self.replica.stored(object, holdings);
+        self.shared.cover(self.replica.index, done.as_of);
     }
 
     fn failed(&self, error: &storage::Error) -> Next {
@@ -147,9 +311,33 @@ impl Uploader {
         let doubled = FIRST_BACKOFF.saturating_mul(1 << queue.failures.min(12));
         let wait = doubled.min(MAX_BACKOFF).mul_f64(0.5 + fastrand::f64() / 2.0);
         drop(queue);
-        tracing::error!(replica = %self.storage.url(), %error, retry_in = ?wait, "upload failed");
-        self.shared.upload_failed(error.to_string());
+        let replica = self.replica.storage.url();
+        tracing::error!(replica, %error, retry_in = ?wait, "upload failed");
+        self.shared.upload_failed(self.replica.index, error.to_string());
+        self.give_up_if_full();
         Next::At(Instant::now() + wait)
+    }
+
+    /// What waits for a replica that does not answer may not fill the disk: past the limit it is
+    /// given up, and a snapshot carries the replica on when it answers again.
+    pub(crate) fn give_up_if_full(&self) {
+        self.sweep();
+        if !self.local.is_full().unwrap_or(false) {
+            return;
+        }
+        let mut queue = self.lock();
+        let Some(last) = queue.pending.back().map(|pending| pending.txids.max) else { return };
+        queue.pending.clear();
+        queue.epoch += 1;
+        if queue.standing == Standing::Open {
+            queue.standing = Standing::Behind;
+        }
+        drop(queue);
+        let replica = self.replica.storage.url();
+        tracing::error!(replica, through = %last, "too much waits for this replica: it is given up, and a snapshot will catch up");
+        self.local.need(self.replica.index, Some(Needs::after(last)));
+        self.sweep();
+        self.replica.wake_keepers();
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -158,22 +346,39 @@ impl Uploader {
 
     /// Uploads what is next, if there is anything.
     fn upload_next(&self) -> Result<Option<Txid>, storage::Error> {
-        let Some((pending, epoch)) = self.next() else { return Ok(None) };
+        let Some((next, epoch)) = self.next() else { return Ok(None) };
         if !self.still_stands()? {
             return Ok(None);
         }
-        let Pending { level, txids, created, .. } = pending;
-        let path = self.local.path(level, txids);
-        match self.storage.put_file(level, txids, created, &path) {
-            Ok(_) => self.done(pending, epoch),
-            Err(_) if self.lock().epoch != epoch => {}
-            Err(_) if !path.exists() => {
-                self.start_over("a captured file vanished before its upload", epoch);
-                return Ok(None);
+        self.lock().last = Some(Instant::now());
+        let ((), holdings) = self.replica.plan(|_| ());
+        match self.store(&next) {
+            Ok(object) => {
+                self.done(&next, object, (epoch, holdings));
+                Ok(Some(object.txids.max))
             }
-            Err(error) => return Err(error),
+            Err(_) if self.lock().epoch != epoch => Ok(None),
+            Err(_) if next.iter().any(|it| !self.local.path(it.level, it.txids).exists()) => {
+                self.start_over("a captured file vanished before its upload", epoch);
+                Ok(None)
+            }
+            Err(Error::Storage(error)) => Err(error),
+            Err(error) => Err(storage::Error::from_io("the local state", io::Error::other(error))),
         }
-        Ok(Some(txids.max))
+    }
+
+    fn store(&self, files: &[Pending]) -> Result<Object, Error> {
+        let storage = &*self.replica.storage;
+        let [Pending { level, txids, created, .. }] = files else {
+            let source = |it: &Pending| {
+                let Pending { level, txids, created, .. } = *it;
+                Object { level, txids, size: self.size(it), created }
+            };
+            let sources: Vec<Object> = files.iter().map(source).collect();
+            return compact(&sources, Level::L0, &self.local, storage);
+        };
+        let path = self.local.path(*level, *txids);
+        Ok(storage.put_file(*level, *txids, *created, &path)?)
     }
 
     /// Whether the replica still holds what it held last; else everything starts over.
@@ -183,7 +388,7 @@ impl Uploader {
             (queue.stored, queue.epoch)
         };
         let Some(last) = stored else { return Ok(true) };
-        let stands = self.storage.still_holds(Level::L0, TxidRange::single(last))?;
+        let stands = self.replica.storage.still_holds(Level::L0, last)?;
         if !stands {
             self.start_over("what was uploaded last is gone from the replica", epoch);
         }
@@ -204,38 +409,54 @@ impl Uploader {
         if queue.epoch == epoch {
             queue.asked = None;
             drop(queue);
-            self.shared.cover(moment);
+            self.shared.cover(self.replica.index, moment);
         }
         Ok(())
     }
 
+    /// The replica is not what it was taken for.
+    pub(crate) fn distrust(&self, reason: &str) {
+        let epoch = self.lock().epoch;
+        self.start_over(reason, epoch);
+    }
+
     /// Has the database decide anew how the replica goes on.
     fn start_over(&self, reason: &str, epoch: u64) {
-        let replica = self.storage.url();
+        let replica = self.replica.storage.url();
         tracing::error!(replica, reason, "the replica is looked at again");
         let mut queue = self.lock();
         if queue.epoch == epoch {
             *queue = Queue { epoch: epoch + 1, ..Queue::default() };
             self.shared.broken.store(true, Ordering::SeqCst);
+            self.shared.wake_capture();
         }
     }
 
     fn upload_all(&self) -> Result<(), storage::Error> {
         for count in 1.. {
-            if self.upload_next()?.is_none() {
+            if self.pause_before_next().is_some() || self.upload_next()?.is_none() {
                 break;
             }
+            self.replica.wake_keepers();
             if count % DROP_EVERY == 0 {
-                self.drop_uploaded();
+                self.sweep();
             }
         }
         self.answer()
     }
 
-    fn drop_uploaded(&self) {
-        let Some(uploaded) = self.lock().uploaded else { return };
-        if let Err(error) = self.local.drop_through(uploaded) {
-            tracing::warn!(%error, "cannot remove uploaded files from the local state");
+    /// Removes the local files that nobody needs any more.
+    pub(crate) fn sweep(&self) {
+        let uploaded = {
+            let queue = self.lock();
+            queue.uploaded.filter(|_| queue.standing == Standing::Open)
+        };
+        if let Some(uploaded) = uploaded {
+            self.local.need(self.replica.index, Some(self.replica.needs(uploaded)));
+        }
+        let captured = [Level::L0, Level::SNAPSHOT];
+        if let Err(error) = captured.into_iter().try_for_each(|level| self.local.sweep(level)) {
+            tracing::warn!(%error, "cannot remove files from the local state");
         }
     }
 }
@@ -246,9 +467,9 @@ impl Job for Uploader {
             return next;
         }
         let uploaded = self.upload_all();
-        self.drop_uploaded();
+        self.sweep();
         match uploaded {
-            Ok(()) => Next::WhenWoken,
+            Ok(()) => self.pause_before_next().map_or(Next::WhenWoken, Next::At),
             Err(error) => self.failed(&error),
         }
     }

@@ -17,6 +17,10 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
 use crate::scheduler::{JobId, Waker};
 
+/// What happens to a file that is renamed, or loses a name.
+const LOSS: WatchFlags =
+    WatchFlags::ATTRIB.union(WatchFlags::DELETE_SELF).union(WatchFlags::MOVE_SELF);
+
 /// Arms watches. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Watch(Arc<Inner>);
@@ -30,13 +34,22 @@ struct Inner {
 /// The thread that waits for events.
 pub(crate) struct Watcher {
     watch: Watch,
-    thread: JoinHandle<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Watch {
     /// Wakes `job` at the next write to the file at `path`, once.
-    pub(crate) fn arm(&self, path: &Path, job: JobId) -> io::Result<()> {
-        let flags = WatchFlags::MODIFY | WatchFlags::ONESHOT;
+    pub(crate) fn arm_write(&self, path: &Path, job: JobId) -> io::Result<()> {
+        self.arm(path, job, WatchFlags::MODIFY | LOSS)
+    }
+
+    /// Wakes `job` when the file at `path` is renamed, removed or replaced, once.
+    pub(crate) fn arm_loss(&self, path: &Path, job: JobId) -> io::Result<()> {
+        self.arm(path, job, LOSS)
+    }
+
+    fn arm(&self, path: &Path, job: JobId, events: WatchFlags) -> io::Result<()> {
+        let flags = events | WatchFlags::ONESHOT;
         // Held over the call, so that the event does not overtake the entry.
         let mut jobs = self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let watch = inotify::add_watch(&self.0.inotify, path, flags)?;
@@ -65,10 +78,13 @@ impl Watch {
         let mut reader = inotify::Reader::new(&self.0.inotify, buf);
         while let Ok(event) = reader.next() {
             let mut jobs = self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-            let fired = event.events().contains(ReadFlags::MODIFY);
-            let job = match fired {
-                true => jobs.get(&event.wd()).copied(),
-                false => jobs.remove(&event.wd()), // the kernel has dropped the watch
+            if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+                // Nobody knows whose events were lost.
+                jobs.values().for_each(|job| waker.wake(*job));
+            }
+            let job = match event.events().contains(ReadFlags::IGNORED) {
+                true => jobs.remove(&event.wd()), // the kernel has dropped the watch
+                false => jobs.get(&event.wd()).copied(),
             };
             drop(jobs);
             if let Some(job) = job {
@@ -89,15 +105,16 @@ impl Watcher {
         let own = watch.clone();
         let thread =
             thread::Builder::new().name("watch".to_string()).spawn(move || own.run(&waker))?;
-        Ok(Watcher { watch, thread })
+        Ok(Watcher { watch, thread: Mutex::new(Some(thread)) })
     }
 
     pub(crate) fn watch(&self) -> Watch {
         self.watch.clone()
     }
 
-    pub(crate) fn stop(self) {
+    pub(crate) fn stop(&self) {
         let _ = rustix::io::write(&self.watch.0.stop, &1u64.to_ne_bytes());
-        let _ = self.thread.join();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let _ = thread.map(JoinHandle::join);
     }
 }

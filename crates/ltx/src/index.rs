@@ -1,9 +1,16 @@
 //! The page index: where each frame stands in its file.
 
+use std::io::Read;
+
 use crate::{Crc64, Error, Header, Pgno, Result, Trailer, varint};
 
 /// The zero page header that ends the page block.
 pub(crate) const END_OF_PAGES: [u8; 6] = [0; 6];
+
+/// Bytes of an index that are held at once.
+const PIECE: u64 = 1 << 16;
+/// Three numbers of at most ten bytes each.
+const LONGEST_ENTRY: usize = 30;
 
 /// The length of the index, as it stands at the end of the index.
 const SIZE_FIELD: usize = 8;
@@ -61,18 +68,36 @@ impl Index {
         let len = Index::tail_len(end, file_len)?;
         let start = usize::try_from(len).ok().and_then(|len| tail.len().checked_sub(len));
         let tail = &tail[start.ok_or(Error::Truncated)?..];
-        let (index, trailer) = tail.split_last_chunk().ok_or(Error::Truncated)?;
-        let (end_of_pages, index) = index.split_first_chunk().ok_or(Error::Truncated)?;
-        if *end_of_pages != END_OF_PAGES {
+        Index::read(tail, len, file_len)
+    }
+
+    /// The same from a reader of exactly these `len` bytes, of which only a piece is held at once.
+    pub fn read(mut tail: impl Read, len: u64, file_len: u64) -> Result<Index> {
+        let mut end_of_pages = [0; END_OF_PAGES.len()];
+        tail.read_exact(&mut end_of_pages)?;
+        if end_of_pages != END_OF_PAGES {
             return Err(Error::BadIndex("does not follow the page block"));
         }
-        let mut crc = Crc64::new();
-        crc.update(index);
-        Ok(Index {
-            entries: parse_entries(&index[..index.len() - SIZE_FIELD], file_len - len)?,
-            trailer: Trailer::decode(trailer)?,
-            crc,
-        })
+        let around = (END_OF_PAGES.len() + Index::END_LEN) as u64;
+        let mut left = len.checked_sub(around).ok_or(Error::Truncated)?;
+        let pages_end = file_len.checked_sub(len).ok_or(Error::Truncated)?;
+        let (mut parser, mut crc) = (Parser::new(left), Crc64::new());
+        let mut bytes = Vec::new();
+        while left > 0 {
+            let (kept, more) = (bytes.len(), left.min(PIECE));
+            bytes.resize(kept + more as usize, 0);
+            tail.read_exact(&mut bytes[kept..])?;
+            crc.update(&bytes[kept..]);
+            left -= more;
+            let used = parser.parse(&bytes, left == 0)?;
+            bytes.drain(..used);
+        }
+        let (mut size, mut trailer) = ([0; SIZE_FIELD], [0; Trailer::SIZE]);
+        tail.read_exact(&mut size)?;
+        tail.read_exact(&mut trailer)?;
+        crc.update(&size);
+        let entries = parser.finish(pages_end, bytes.is_empty())?;
+        Ok(Index { entries, trailer: Trailer::decode(&trailer)?, crc })
     }
 
     /// The frames in the order of their pages, which is the order in the file.
@@ -97,36 +122,61 @@ impl Index {
     }
 }
 
-fn parse_entries(mut bytes: &[u8], pages_end: u64) -> Result<Vec<PageEntry>> {
-    const CUT: Error = Error::BadIndex("ends within an entry");
-    let mut entries = Vec::with_capacity(bytes.len() / 6);
-    let mut next = Header::SIZE as u64;
-    let mut last = 0;
-    loop {
-        let pgno = varint::take(&mut bytes).ok_or(CUT)?;
-        if pgno == 0 {
-            break;
+/// Parses entries from pieces of an index.
+struct Parser {
+    entries: Vec<PageEntry>,
+    /// Where the next frame begins.
+    next: u64,
+    done: bool,
+}
+
+impl Parser {
+    fn new(bytes: u64) -> Parser {
+        let entries = Vec::with_capacity(usize::try_from(bytes / 6).unwrap_or(0));
+        Parser { entries, next: Header::SIZE as u64, done: false }
+    }
+
+    /// Parses whole entries off the front, and says how many bytes they took. What may be cut off
+    /// is left for the next piece, unless this is the `last`.
+    fn parse(&mut self, bytes: &[u8], last: bool) -> Result<usize> {
+        const CUT: Error = Error::BadIndex("ends within an entry");
+        let mut rest = bytes;
+        while !self.done && (last || rest.len() >= LONGEST_ENTRY) {
+            let pgno = varint::take(&mut rest).ok_or(CUT)?;
+            if pgno == 0 {
+                self.done = true;
+                break;
+            }
+            let offset = varint::take(&mut rest).ok_or(CUT)?;
+            let size = varint::take(&mut rest).ok_or(CUT)?;
+            self.push(pgno, offset, size)?;
         }
-        let offset = varint::take(&mut bytes).ok_or(CUT)?;
-        let size = varint::take(&mut bytes).ok_or(CUT)?;
-        if pgno <= last {
+        Ok(bytes.len() - rest.len())
+    }
+
+    fn push(&mut self, pgno: u64, offset: u64, size: u64) -> Result<()> {
+        if self.entries.last().is_some_and(|last| pgno <= u64::from(last.pgno.get())) {
             return Err(Error::BadIndex("pages do not ascend"));
         }
-        if offset != next {
+        if offset != self.next {
             return Err(Error::BadIndex("frames do not follow each other"));
         }
         let fits = |number: u64| u32::try_from(number).ok();
         let entry = fits(pgno).and_then(Pgno::new).zip(fits(size).filter(|&size| size > 0));
         let (pgno, size) = entry.ok_or(Error::BadIndex("impossible page or size"))?;
         let entry = PageEntry { pgno, offset, size };
-        next = entry.end();
-        last = pgno.get().into();
-        entries.push(entry);
+        self.next = entry.end();
+        self.entries.push(entry);
+        Ok(())
     }
-    if !bytes.is_empty() || next != pages_end {
-        return Err(Error::BadIndex("does not cover the page block"));
+
+    /// All entries, if they end where the index and the page block do.
+    fn finish(self, pages_end: u64, nothing_left: bool) -> Result<Vec<PageEntry>> {
+        match self.done && nothing_left && self.next == pages_end {
+            true => Ok(self.entries),
+            false => Err(Error::BadIndex("does not cover the page block")),
+        }
     }
-    Ok(entries)
 }
 
 /// Builds the bytes of an index.

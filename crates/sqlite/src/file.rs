@@ -87,6 +87,14 @@ impl DatabaseFile {
         }
     }
 
+    /// Whether the header says that the database is written to through a WAL.
+    pub fn is_in_wal_mode(&self) -> Result<bool> {
+        let mut versions = [0u8; 2];
+        let read = self.file.read_exact_at(&mut versions, 18);
+        read.map_err(|e| Error::io(&self.path, e))?;
+        Ok(versions == [2, 2])
+    }
+
     /// Reads one page. What lies beyond the end of the file reads as zeros, as it does for SQLite.
     pub fn read_page(&self, page_size: PageSize, pgno: Pgno, page: &mut [u8]) -> Result<()> {
         let offset = u64::from(pgno.get() - 1) * page_size.bytes() as u64;

@@ -11,6 +11,8 @@
 pub mod error;
 pub mod file;
 pub mod live;
+pub mod memory;
+pub mod pinned_view;
 mod shm_lock;
 pub mod view;
 pub mod wal;
@@ -20,6 +22,7 @@ mod write_out;
 pub use error::Error;
 pub use file::DatabaseFile;
 pub use live::{Checkpoint, Live, LiveOptions, Pinned, Placement};
+pub use pinned_view::PinnedView;
 pub use view::View;
 pub use wal::{Frame, Salts, Wal, WalChecksum};
 pub use wal_index::{Tip, WalIndex};

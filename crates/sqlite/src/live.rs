@@ -11,6 +11,7 @@
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ltx::{PageSize, Pgno};
@@ -22,10 +23,10 @@ use crate::file::{DatabaseFile, Identity};
 use crate::shm_lock::{self, Lock};
 use crate::wal::Wal;
 use crate::wal_index::{Tip, WalIndex};
-use crate::{Error, Result, View};
+use crate::{Error, PinnedView, Result, View, memory};
 
 /// How often an exact pin is tried beside the writers before they are stopped for it.
-const PIN_TRIES: u32 = 20;
+pub(crate) const PIN_TRIES: u32 = 20;
 /// How long a writer may keep us from stopping it.
 const PIN_PATIENCE: Duration = Duration::from_secs(10);
 /// A writer that never pauses leaves gaps of microseconds: for so long they are looked for without
@@ -65,7 +66,7 @@ pub struct Pinned {
     /// The commit.
     pub tip: Tip,
     /// Frames that were copied into the database file already.
-    backfilled: u32,
+    pub(crate) backfilled: u32,
 }
 
 /// What a checkpoint left.
@@ -91,9 +92,9 @@ pub struct Live {
     pin: Connection,
     spare: Connection,
     writer: Connection,
-    wal: Wal,
-    index: WalIndex,
-    file: DatabaseFile,
+    wal: Arc<Wal>,
+    index: Arc<WalIndex>,
+    file: Arc<DatabaseFile>,
     page_size: PageSize,
     path: PathBuf,
     /// The `-wal` and the `-shm`.
@@ -105,18 +106,20 @@ impl Live {
     /// Attaches to the database at `path`, switches it to WAL mode if it is not in it, and pins
     /// its WAL. The database is never created.
     pub fn attach(path: &Path, options: &LiveOptions) -> Result<Live> {
-        let file = DatabaseFile::open(path)?;
+        let file = Arc::new(DatabaseFile::open(path)?);
         let page_size = file.page_size()?;
         let pin = connect(path, options.busy_timeout)?;
-        ensure_wal_mode(&pin, path)?;
+        if !file.is_in_wal_mode()? {
+            ensure_wal_mode(&pin, path)?;
+        }
         begin(&pin, path)?;
         let spare = connect(path, options.busy_timeout)?;
         let writer = connect(path, Duration::ZERO)?;
         // SQLite follows a link, and keeps these beside the file that it leads to.
         let real = std::fs::canonicalize(path).map_err(|e| Error::io(path, e))?;
         let (wal_path, shm_path) = (suffixed(&real, "-wal"), suffixed(&real, "-shm"));
-        let wal = Wal::open(&wal_path)?;
-        let index = WalIndex::open(&shm_path)?;
+        let wal = Arc::new(Wal::open(&wal_path)?);
+        let index = Arc::new(WalIndex::open(&shm_path)?);
         let beside = [identified(wal_path)?, identified(shm_path)?];
         let path = path.to_path_buf();
         // Locks by themselves need a connection that has the WAL-index open.
@@ -215,29 +218,39 @@ impl Live {
     }
 
     fn try_pin_exactly(&mut self) -> Result<Option<Pinned>> {
-        let before = self.tip()?;
-        begin(&self.spare, &self.path)?;
-        let after =
-            self.tip().and_then(|tip| Ok(Pinned { tip, backfilled: self.index.backfilled()? }));
-        let exact = matches!(&after, Ok(pinned) if pinned.tip == before);
-        if exact {
-            std::mem::swap(&mut self.pin, &mut self.spare);
-        }
+        let Some(pinned) = try_pin(&self.index, &self.spare, &self.path)? else { return Ok(None) };
+        std::mem::swap(&mut self.pin, &mut self.spare);
         end(&self.spare, &self.path)?;
-        after.map(|pinned| exact.then_some(pinned))
+        Ok(Some(pinned))
     }
 
     /// The whole database at the commit that the pin stands on.
     pub fn view(&self, pinned: &Pinned) -> Result<View<'_>> {
-        let Pinned { tip, backfilled } = *pinned;
-        let in_wal = self.index.last_frames(backfilled, tip.frame)?;
-        let in_file = self.file.len()? / self.page_size.bytes() as u64;
-        let pages = match tip.pages {
-            0 => u32::try_from(in_file).unwrap_or(u32::MAX),
-            pages => pages,
+        let in_wal = self.index.last_frames(pinned.backfilled, pinned.tip.frame)?;
+        View::new(&self.file, &self.wal, self.page_size, pinned.tip, in_wal.into())
+    }
+
+    /// The whole database at its last commit, under a pin of its own. As long as that stands, what
+    /// is committed afterwards stays in the WAL.
+    pub fn pin_view(&mut self, busy_timeout: Duration) -> Result<PinnedView> {
+        let pin = connect(&self.path, busy_timeout)?;
+        let tried = (0..PIN_TRIES).find_map(|_| try_pin(&self.index, &pin, &self.path).transpose());
+        let pinned = match tried {
+            Some(pinned) => pinned?,
+            None => self
+                .with_writers_stopped(PIN_PATIENCE, |live| try_pin(&live.index, &pin, &live.path))?
+                .flatten()
+                .ok_or_else(|| Error::Busy { path: self.path.clone() })?,
         };
-        let (file, wal, page_size) = (&self.file, &self.wal, self.page_size);
-        Ok(View { file, wal, tip, page_size, pages, in_wal })
+        Ok(PinnedView {
+            _pin: Mutex::new(pin),
+            _index: Arc::clone(&self.index),
+            file: Arc::clone(&self.file),
+            wal: Arc::clone(&self.wal),
+            page_size: self.page_size,
+            tip: pinned.tip,
+            in_wal: self.index.last_frames(pinned.backfilled, pinned.tip.frame)?,
+        })
     }
 
     /// Keeps other connections from checkpointing in vain, or lets them again. They see a
@@ -329,14 +342,14 @@ impl Drop for Live {
     }
 }
 
-fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
+pub(crate) fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
+    memory::spare();
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<(Connection, bool)> {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(busy_timeout)?;
         // Leave the WAL where it is when we go: whoever comes next continues from it.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        connection.execute_batch("PRAGMA cache_size = 2; PRAGMA mmap_size = 0")?;
         let read_only = connection.is_readonly("main")?;
         Ok((connection, read_only))
     };
@@ -365,8 +378,23 @@ fn ensure_wal_mode(connection: &Connection, path: &Path) -> Result<()> {
     }
 }
 
+/// Begins a transaction that stands exactly on the tip, if no commit comes in between.
+pub(crate) fn try_pin(index: &WalIndex, pin: &Connection, path: &Path) -> Result<Option<Pinned>> {
+    let (before, _) = index.tip()?;
+    begin(pin, path)?;
+    let after =
+        index.tip().and_then(|(tip, _)| Ok(Pinned { tip, backfilled: index.backfilled()? }));
+    match after {
+        Ok(pinned) if pinned.tip == before => Ok(Some(pinned)),
+        after => {
+            end(pin, path)?;
+            after.map(|_| None)
+        }
+    }
+}
+
 /// Opens a read transaction. `user_version` is read from page 1 and needs no schema in memory.
-fn begin(connection: &Connection, path: &Path) -> Result<()> {
+pub(crate) fn begin(connection: &Connection, path: &Path) -> Result<()> {
     let run = || {
         connection.execute_batch("BEGIN")?;
         connection.query_row("PRAGMA user_version", [], |_| Ok(()))
@@ -377,11 +405,11 @@ fn begin(connection: &Connection, path: &Path) -> Result<()> {
     })
 }
 
-fn end(connection: &Connection, path: &Path) -> Result<()> {
+pub(crate) fn end(connection: &Connection, path: &Path) -> Result<()> {
     connection.execute_batch("ROLLBACK").map_err(|e| Error::sqlite(path, e))
 }
 
-fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_os_string();
     name.push(suffix);
     PathBuf::from(name)

@@ -1,5 +1,7 @@
 //! A consistent image of the whole database at one commit, readable from many threads.
 
+use std::borrow::Cow;
+
 use ltx::{PageSize, Pgno};
 
 use crate::file::DatabaseFile;
@@ -18,7 +20,24 @@ pub struct View<'live> {
     pub(crate) tip: Tip,
     pub(crate) page_size: PageSize,
     pub(crate) pages: u32,
-    pub(crate) in_wal: Vec<(Pgno, u32)>,
+    pub(crate) in_wal: Cow<'live, [(Pgno, u32)]>,
+}
+
+impl<'live> View<'live> {
+    pub(crate) fn new(
+        file: &'live DatabaseFile,
+        wal: &'live Wal,
+        page_size: PageSize,
+        tip: Tip,
+        in_wal: Cow<'live, [(Pgno, u32)]>,
+    ) -> Result<Self> {
+        let in_file = file.len()? / page_size.bytes() as u64;
+        let pages = match tip.pages {
+            0 => u32::try_from(in_file).unwrap_or(u32::MAX),
+            pages => pages,
+        };
+        Ok(View { file, wal, tip, page_size, pages, in_wal })
+    }
 }
 
 impl View<'_> {

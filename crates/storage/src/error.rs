@@ -1,6 +1,7 @@
 //! What can go wrong with storage, by meaning.
 
 use std::io;
+use std::time::Duration;
 
 /// The result of a storage call.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -22,6 +23,32 @@ pub enum Error {
         /// What the system or the server said.
         reason: String,
     },
+    /// The credentials were good once; they must be renewed.
+    #[error("{object}: the credentials have expired: {reason}")]
+    Expired {
+        /// The object's full name.
+        object: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// The bucket, container or share that should hold the object is not there.
+    #[error("{object}: {reason}")]
+    NoBucket {
+        /// The object's full name.
+        object: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// The storage asks us to come back later.
+    #[error("{object}: too many requests: {reason}")]
+    Throttled {
+        /// The object's full name.
+        object: String,
+        /// What the server said.
+        reason: String,
+        /// How long it asks us to wait.
+        after: Option<Duration>,
+    },
     /// The storage did not answer, or is not mounted; a later attempt may succeed.
     #[error("{object}: storage is unreachable: {reason}")]
     Unreachable {
@@ -39,6 +66,14 @@ pub enum Error {
         offset: u64,
         /// How many bytes were wanted from there.
         wanted: u64,
+    },
+    /// What the server sent is not what it said it would send, or makes no sense.
+    #[error("{object}: the server's answer is damaged: {reason}")]
+    Corrupt {
+        /// The object's full name.
+        object: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// An object of this name is there already, with other content.
     #[error("{object}: another writer has stored other content under this name")]
@@ -71,11 +106,35 @@ pub enum Error {
 }
 
 impl Error {
-    /// Gives an I/O error of the operating system its meaning.
+    /// The name of its kind, in metrics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::NotFound { .. } => "NotFound",
+            Error::Denied { .. } => "AccessDenied",
+            Error::Expired { .. } => "Expired",
+            Error::NoBucket { .. } => "NoBucket",
+            Error::Throttled { .. } => "Throttled",
+            Error::Unreachable { .. } => "Unreachable",
+            Error::Short { .. } => "Short",
+            Error::Corrupt { .. } => "Corrupt",
+            Error::Conflict { .. } => "Conflict",
+            Error::Busy { .. } => "Busy",
+            Error::Unsupported { .. } => "Unsupported",
+            Error::Io { .. } => "Other",
+        }
+    }
+
+    /// Gives an I/O error of the operating system its meaning. One of ours that came through a
+    /// reader or a writer is itself again.
     #[must_use]
     pub fn from_io(object: impl Into<String>, source: io::Error) -> Error {
         use io::ErrorKind as Kind;
         let object = object.into();
+        let source = match source.downcast::<Error>() {
+            Ok(ours) => return ours,
+            Err(source) => source,
+        };
         match source.kind() {
             Kind::NotFound => Error::NotFound { object },
             Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
@@ -90,6 +149,27 @@ impl Error {
             | Kind::ConnectionRefused
             | Kind::ConnectionReset => Error::Unreachable { object, reason: source.to_string() },
             _ => Error::Io { object, source },
+        }
+    }
+
+    /// Whether the same call may well succeed in a moment.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Error::Unreachable { .. }
+                | Error::Throttled { .. }
+                | Error::Corrupt { .. }
+                | Error::Expired { .. }
+        )
+    }
+
+    /// How long the storage asks us to wait before the next call.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Throttled { after, .. } => *after,
+            _ => None,
         }
     }
 

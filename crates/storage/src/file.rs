@@ -8,13 +8,13 @@ mod upload;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use ltx::{Header, Level, Timestamp, Txid, TxidRange};
+use ltx::{Level, Timestamp, Txid, TxidRange};
 
 use crate::owner::Model;
-use crate::{Error, Object, Ownership, Result, Storage, Upload, layout};
+use crate::{Error, Key, Object, Ownership, Result, Storage, Upload, layout};
 
 /// A replica in a local directory. Nothing is created before the first object is written.
 #[derive(Debug, Clone)]
@@ -65,7 +65,8 @@ impl FileStorage {
     }
 
     /// On one file system, objects that never change need not be there twice: the name is given to
-    /// the same file, if that has the time and the owner that a copy would get.
+    /// the same file, if that has the time and the owner that a copy would get. But never a third
+    /// name: two replicas shall not come to harm together.
     fn link(&self, object: Object, file: &File, source: &Path) -> io::Result<Option<Object>> {
         let (metadata, path) = (file.metadata()?, self.path(object.level, object.txids));
         let created = Timestamp::from_system_time(metadata.modified()?);
@@ -76,6 +77,10 @@ impl FileStorage {
         file.sync_all()?;
         if fs::hard_link(source, &path).is_err() {
             return Ok(None); // another disk, or another object: the copy tells them apart
+        }
+        if file.metadata()?.nlink() > 2 {
+            fs::remove_file(&path)?;
+            return Ok(None);
         }
         directory::sync(path.parent().unwrap_or(Path::new(".")))?;
         Ok(Some(Object { size: metadata.len(), ..object }))
@@ -116,22 +121,6 @@ impl Storage for FileStorage {
         }
         objects.sort_unstable_by_key(|object| object.txids);
         Ok(objects)
-    }
-
-    /// Copying a replica elsewhere loses the times of its files; their headers keep them. A file
-    /// without a valid header keeps what it has: its damage is found when it is read.
-    fn refine_times(&self, objects: &mut [Object]) -> Result<()> {
-        for object in objects {
-            let mut header = [0; Header::SIZE];
-            match self.read_at(object.level, object.txids, 0, &mut header) {
-                Err(Error::Short { .. } | Error::NotFound { .. }) => continue,
-                result => result?,
-            }
-            if let Ok(header) = Header::decode(&header) {
-                object.created = header.timestamp;
-            }
-        }
-        Ok(())
     }
 
     fn read_at(&self, level: Level, txids: TxidRange, offset: u64, buf: &mut [u8]) -> Result<()> {
@@ -181,6 +170,10 @@ impl Storage for FileStorage {
         Box::new(upload).commit()
     }
 
+    fn is_metered(&self) -> bool {
+        false
+    }
+
     fn still_holds(&self, level: Level, txids: TxidRange) -> Result<bool> {
         let path = self.path(level, txids);
         path.try_exists().map_err(|error| Error::from_io(path.display().to_string(), error))
@@ -197,6 +190,19 @@ impl Storage for FileStorage {
             }
         }
         Ok(())
+    }
+
+    fn keys(&self, prefix: &str) -> Result<Vec<Key>> {
+        let (directory, _) = prefix.rsplit_once('/').unwrap_or_default();
+        let mut keys = directory::keys(&self.root, directory)?;
+        keys.retain(|key| key.name.starts_with(prefix));
+        Ok(keys)
+    }
+
+    fn open_key(&self, key: &str) -> Result<Box<dyn Read + Send>> {
+        let path = self.root.join(key);
+        let opened = File::open(&path);
+        Ok(Box::new(opened.map_err(|e| Error::from_io(path.display().to_string(), e))?))
     }
 
     fn unknown(&self) -> Result<Vec<String>> {

@@ -19,6 +19,17 @@ pub struct Object {
     pub created: Timestamp,
 }
 
+/// Something below a replica's root, by its name alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Its name, relative to the root, with slashes.
+    pub name: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was written.
+    pub modified: Timestamp,
+}
+
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&layout::key(self.level, self.txids))

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ltx::{Level, Timestamp, Txid, TxidRange};
 
-use crate::{Error, Object, Result};
+use crate::{Condition, Error, Key, Object, Result, Usage, Version, layout};
 
 /// A flat set of immutable objects: the levels of one replica.
 ///
@@ -16,18 +16,23 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// The replica's URL for messages, without secrets.
     fn url(&self) -> String;
 
+    /// An object's full name, for messages.
+    fn name(&self, level: Level, txids: TxidRange) -> String {
+        format!("{}/{}", self.url(), layout::key(level, txids))
+    }
+
     /// All objects of a level whose first transaction is `from` or later, ordered by range.
     ///
     /// A missing level is empty. Names that are not ours are skipped; see [`Storage::unknown`].
     fn list(&self, level: Level, from: Txid) -> Result<Vec<Object>>;
 
-    /// Replaces the creation times of listed objects by exact ones, as far as they can be had.
-    ///
-    /// A listing may only know when an object was uploaded, or copied. Asking for more can cost a
-    /// request for each object, so it is done only where times decide.
-    fn refine_times(&self, objects: &mut [Object]) -> Result<()> {
-        let _ = objects;
-        Ok(())
+    /// All objects of all levels, ordered by level and range.
+    fn list_all(&self) -> Result<Vec<Object>> {
+        let mut objects = Vec::new();
+        for level in Level::all() {
+            objects.extend(self.list(level, Txid::FIRST)?);
+        }
+        Ok(objects)
     }
 
     /// Fills `buf` from the object's bytes at `offset`.
@@ -58,6 +63,11 @@ pub trait Storage: Send + Sync + fmt::Debug {
         upload.commit()
     }
 
+    /// Whether each request has its price, so that many small objects are better stored as one.
+    fn is_metered(&self) -> bool {
+        true
+    }
+
     /// Whether an object that was stored before is still there, where asking costs next to nothing;
     /// `true` where it does not.
     fn still_holds(&self, level: Level, txids: TxidRange) -> Result<bool> {
@@ -68,11 +78,57 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// Removes objects. One that is already gone counts as removed.
     fn delete(&self, objects: &[(Level, TxidRange)]) -> Result<()>;
 
+    /// Everything below the replica's root whose name begins with `prefix`, whatever it is. For
+    /// backups in other formats; a backend that never held any has none.
+    fn keys(&self, prefix: &str) -> Result<Vec<Key>> {
+        let _ = prefix;
+        Ok(Vec::new())
+    }
+
+    /// Reads one of these.
+    fn open_key(&self, key: &str) -> Result<Box<dyn Read + Send>> {
+        Err(Error::NotFound { object: format!("{}/{key}", self.url()) })
+    }
+
+    /// Stores a small object beside the levels if the condition holds, else fails with
+    /// [`Error::Conflict`]. Gives its version. Where the storage has no such thing, or does not
+    /// keep to it ([`Storage::keeps_conditions`] finds out), nothing may rely on it.
+    fn put_if(&self, key: &str, body: &[u8], condition: &Condition) -> Result<Version> {
+        let _ = (key, body, condition);
+        Err(no_conditions(self.url()))
+    }
+
+    /// Reads such an object, and its version.
+    fn get_versioned(&self, key: &str) -> Result<(Vec<u8>, Version)> {
+        let _ = key;
+        Err(no_conditions(self.url()))
+    }
+
+    /// Removes such an object. A missing one counts as removed.
+    fn remove_key(&self, key: &str) -> Result<()> {
+        let _ = key;
+        Err(no_conditions(self.url()))
+    }
+
+    /// Whether the storage keeps to conditions, by trying: some take them and write all the same.
+    fn keeps_conditions(&self) -> Result<bool> {
+        crate::condition::are_kept(self)
+    }
+
+    /// What was asked of a server so far; none where there is no server.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+
     /// The names below the replica's root that are not ours, for warnings.
     ///
     /// A replica with such names and no objects is not an empty one: it may hold a backup that
     /// this version cannot read.
     fn unknown(&self) -> Result<Vec<String>>;
+}
+
+fn no_conditions(url: String) -> Error {
+    Error::Unsupported { url, reason: "this storage has no conditional writes".into() }
 }
 
 /// An object being written. Dropped without [`Upload::commit`], it leaves nothing behind.

@@ -1,20 +1,28 @@
 //! Replica URLs.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::{Error, FileStorage, Result, Storage};
-
-/// Schemes that Litestream knows and that we do not serve yet.
-const NOT_YET: [&str; 8] = ["s3", "gs", "abs", "sftp", "webdav", "webdavs", "nats", "oss"];
+use crate::address::{Address, Kind};
+use crate::azure::Azure;
+use crate::gcs::Gcs;
+use crate::nats::Nats;
+use crate::oss::Oss;
+use crate::remote::Remote;
+use crate::s3::S3;
+use crate::sftp::Sftp;
+use crate::webdav::WebDav;
+use crate::{Environment, Error, FileStorage, Options, Result, Storage};
 
 /// Where a replica lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Url {
     /// `file:///absolute/path`, or a plain path.
     File(PathBuf),
+    /// Somewhere on a server.
+    Remote(Address),
 }
 
 impl Url {
@@ -24,18 +32,46 @@ impl Url {
         scheme(text).is_some()
     }
 
-    /// The backend for this URL.
+    /// The replica of that name below this place.
     #[must_use]
-    pub fn storage(&self) -> Arc<dyn Storage> {
+    pub fn join(&self, name: &Path) -> Url {
         match self {
-            Url::File(path) => Arc::new(FileStorage::new(path)),
+            Url::File(path) => Url::File(path.join(name)),
+            Url::Remote(address) => Url::Remote(address.join(name)),
         }
     }
-}
 
-/// Opens the storage that a URL, or a plain path, names. Touches nothing yet.
-pub fn open(url: &str) -> Result<Arc<dyn Storage>> {
-    url.parse::<Url>().map(|url| url.storage())
+    /// Its kind, as a configuration's `type:` names it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Url::File(_) => "file",
+            Url::Remote(address) => address.kind.name(),
+        }
+    }
+
+    /// The backend for this URL. Options that the URL's query does not set are taken from
+    /// `options`. Touches nothing yet.
+    pub fn storage(
+        &self,
+        options: &Options,
+        environment: &Environment,
+    ) -> Result<Arc<dyn Storage>> {
+        let address = match self {
+            Url::File(path) => return Ok(Arc::new(FileStorage::new(path))),
+            Url::Remote(address) => address,
+        };
+        let options = address.query.clone().or(options);
+        Ok(match address.kind {
+            Kind::S3 => Arc::new(Remote::new(S3::new(address, &options, environment)?)),
+            Kind::Sftp => Arc::new(Remote::new(Sftp::new(address, &options, environment)?)),
+            Kind::Oss => Arc::new(Remote::new(Oss::new(address, &options, environment)?)),
+            Kind::Abs => Arc::new(Remote::new(Azure::new(address, &options, environment)?)),
+            Kind::Gs => Arc::new(Remote::new(Gcs::new(address, &options, environment)?)),
+            Kind::Nats => Arc::new(Remote::new(Nats::new(address, &options, environment)?)),
+            Kind::WebDav => Arc::new(Remote::new(WebDav::new(address, &options, environment)?)),
+        })
+    }
 }
 
 impl FromStr for Url {
@@ -56,10 +92,16 @@ impl FromStr for Url {
                 "a file URL needs an absolute path and no host: file:///{}",
                 rest.trim_start_matches('/')
             )),
-            _ if NOT_YET.contains(&scheme) => {
-                unsupported(format!("{scheme} storage is not yet supported"))
+            "gcs" => unsupported("Google Cloud Storage is gs://bucket/path".into()),
+            _ if Kind::named(scheme).is_none() => {
+                unsupported(format!("unknown storage scheme {scheme:?}"))
             }
-            _ => unsupported(format!("unknown storage scheme {scheme:?}")),
+            _ => match Address::parse(scheme, rest)? {
+                address if address.host.is_empty() => {
+                    unsupported("it names no host or bucket".into())
+                }
+                address => Ok(Url::Remote(address)),
+            },
         }
     }
 }
@@ -68,6 +110,7 @@ impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Url::File(path) => write!(f, "file://{}", path.display()),
+            Url::Remote(address) => address.fmt(f),
         }
     }
 }
@@ -106,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_we_cannot_open_is_named_with_the_reason() {
-        assert_eq!(parse_error("s3://bucket/a"), "s3://bucket/a: s3 storage is not yet supported");
+        assert!(parse_error("s3:///a").contains("no host or bucket"));
         assert!(parse_error("ftp://host/a").contains("unknown storage scheme \"ftp\""));
         assert!(parse_error("file://backup/a").contains("file:///backup/a"));
         assert!(parse_error("").contains("empty"));
@@ -114,8 +157,8 @@ mod tests {
 
     #[test]
     fn messages_show_no_secrets() {
-        let message = parse_error("sftp://me:hush@host:22/path?key=hush");
-        assert!(message.starts_with("sftp://host:22/path:"), "{message}");
+        let message = parse_error("ftps://me:hush@host:22/path?key=hush");
+        assert!(message.starts_with("ftps://host:22/path:"), "{message}");
         assert!(!message.contains("hush"));
     }
 }

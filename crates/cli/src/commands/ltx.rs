@@ -60,13 +60,15 @@ struct Row {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     let source = Source::find(&args.source, &args.config)?;
-    let storage = source.url.storage();
     let mut rows = Vec::new();
-    for level in &args.level.0 {
-        rows.extend(storage.list(*level, Txid::FIRST)?.iter().map(Row::of));
-    }
-    for name in storage.unknown()? {
-        tracing::warn!(name, "not a file of a replica: skipped");
+    for replica in &source.replicas {
+        let storage = replica.open()?;
+        for level in &args.level.0 {
+            rows.extend(storage.list(*level, Txid::FIRST)?.iter().map(Row::of));
+        }
+        for name in storage.unknown()? {
+            tracing::warn!(name, "not a file of a replica: skipped");
+        }
     }
     if args.json {
         output::json(&rows)?;

@@ -1,28 +1,42 @@
 //! `brooklet replicate`.
 
+mod folders;
+mod missing;
+mod once;
+mod reloader;
+
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use engine::{DatabaseOptions, Replicator, SyncError};
-use storage::{FileStorage, Storage, Url};
+use engine::{Backlog, DatabaseOptions, Replicator, SyncError, Unsynced};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use storage::{Limits, Storage, Url};
 
 use crate::args::ConfigArgs;
-use crate::config::{self, Config, Database, Logging};
+use crate::config::directory::Directory;
+use crate::config::{self, Config, Database, Heartbeat, Logging, Socket};
+use crate::connect::Replica;
+use crate::daemon::dump;
+use crate::daemon::fleet::{self, Fleet, Origin};
+use crate::daemon::notify::Notify;
+use crate::daemon::socket::Bound;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::go_duration;
+use crate::http::{Address, Doors};
 use crate::logging::{self, Level, Target};
 use crate::places;
-use crate::signals::{self, Listener};
-use crate::source::replica_url;
-use crate::supervise::{self, Child};
+use crate::signals::{self, Event, Listener};
+use crate::source::replica;
+use crate::supervise::{self, Child, Ended};
+use reloader::Reloader;
 
-/// How often `-once` looks whether it should give up.
-const ONCE_LOOK: Duration = Duration::from_millis(500);
-/// How long `-once` bears a replica that keeps failing.
-const ONCE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often the final sync tells what is left to do.
+const TELL: Duration = Duration::from_secs(3);
 
 /// Replicate databases, until stopped
 #[derive(Debug, clap::Args)]
@@ -36,6 +50,8 @@ Examples:
       run the application too, and end when it ends, with its exit code
   brooklet replicate -once app.db file:///backup/app
       bring the replica up to date and end
+  brooklet replicate -restore-if-db-not-exists app.db file:///backup/app
+      restore the database first if it is missing, as on a new machine
 
 The database need not exist yet: it is waited for. At the end everything committed is carried to
 the replica first; code 11 says that this did not finish in time.")]
@@ -43,7 +59,7 @@ pub struct Args {
     /// The database file
     #[arg(value_name = "DB")]
     database: Option<String>,
-    /// Its replica: file:///absolute/path, or a path
+    /// Its replicas: file:///absolute/path, or a path
     #[arg(value_name = "URL")]
     replicas: Vec<String>,
     /// Run this program, and end when it ends
@@ -52,6 +68,15 @@ pub struct Args {
     /// Bring the replicas up to date and end
     #[arg(long)]
     once: bool,
+    /// With -once: see to it that the newest state is a snapshot, too
+    #[arg(long)]
+    force_snapshot: bool,
+    /// With -once: delete what the retention of snapshots does not keep
+    #[arg(long)]
+    enforce_retention: bool,
+    /// Restore databases that are missing before it begins
+    #[arg(long)]
+    restore_if_db_not_exists: bool,
     /// trace, debug, info, warn or error [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<Level>,
@@ -61,23 +86,31 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
-    let job = Job::read(args)?;
+    let mut job = Job::read(args)?;
     job.start_logging(args.log_level);
-    let listener = signals::listen()?;
-    let replicator = Replicator::start(job.databases.iter().map(options).collect())?;
+    let listener = signals::listen_as_daemon()?;
+    allow_many_files();
+    job.restore_missing(&listener)?;
+    // Before there are threads that make files.
+    let mut doors = job.doors()?;
+    let open = opener(&job.limits);
+    let fleet = Fleet::start(job.origins(), open, Arc::clone(&listener.stop))?;
+    let fleet = Arc::new(fleet);
     for database in &job.databases {
-        let (db, replica) = (database.path.display(), &database.replica);
-        tracing::info!(%db, %replica, "starting");
+        for replica in &database.replicas {
+            tracing::info!(db = %database.path.display(), %replica, "starting");
+        }
     }
     if job.once {
-        return once(replicator, &listener);
+        return once::run(&job, fleet.replicator(), &listener);
     }
-    let child = job.exec.as_deref().map(|it| Child::spawn(it, listener.sender.clone())).transpose();
-    let ended = match child {
-        Ok(child) => supervise::attend(child, &listener.events),
-        Err(failure) => Err(failure),
-    };
-    let synced = finish(replicator, job.shutdown_sync_timeout, &listener);
+    doors.heartbeat = job.settings.heartbeat.take();
+    let _place = doors.open(&fleet)?;
+    let notify = Arc::new(Notify::from_environment());
+    notify.attend(&fleet)?;
+    let ended = attend(&job, &fleet, &notify, &listener);
+    notify.stopping();
+    let synced = finish(fleet.replicator(), job.settings.shutdown_sync_timeout, &listener);
     Ok(match (ended?.child.map(Exit::of_child), synced) {
         (Some(Exit::Done) | None, Err(_)) => Exit::Unsynced,
         (Some(child), _) => child,
@@ -85,83 +118,174 @@ pub fn run(args: &Args) -> Result<Exit> {
     })
 }
 
-/// Brings all replicas up to date, however long a first copy takes. What keeps failing ends it.
-fn once(replicator: Replicator, listener: &Listener) -> Result<Exit> {
-    let mut failing_since = None;
-    while let Err(error) = replicator.sync(Instant::now() + ONCE_LOOK) {
-        let failing = replicator.statuses().iter().any(|it| it.last_error.is_some());
-        let since = *failing_since.get_or_insert_with(Instant::now);
-        if !failing {
-            failing_since = None;
-        }
-        let hopeless = failing && since.elapsed() >= ONCE_PATIENCE;
-        if hopeless || listener.stop.load(Ordering::SeqCst) {
-            let _ = replicator.stop(Instant::now(), &AtomicBool::new(true));
-            return Err(Failure::new(Exit::Failed, format_args!("not replicated: {error}"))
-                .hint("what is missing goes first next time"));
-        }
+/// An attached database takes several files; the usual limit is there for old programs.
+fn allow_many_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::debug!(%error, "the limit of open files stays");
     }
-    tracing::info!("all replicas are up to date");
-    let _ = replicator.stop(Instant::now(), &AtomicBool::new(true));
-    Ok(Exit::Done)
+}
+
+/// Waits for the end, while databases come and go.
+fn attend(
+    job: &Job,
+    fleet: &Arc<Fleet>,
+    notify: &Arc<Notify>,
+    listener: &Listener,
+) -> Result<Ended> {
+    let child = job.exec.as_deref().map(|it| Child::spawn(it, listener.sender.clone()));
+    let child = child.transpose()?;
+    let mut reloader = Reloader::new(job, fleet, notify);
+    let ended = supervise::attend(child, &listener.events, |event| match event {
+        Event::Reload => reloader.ask(),
+        _ => dump::write(fleet),
+    });
+    reloader.stop();
+    ended
 }
 
 /// The final sync, within its time.
 fn finish(
-    replicator: Replicator,
+    replicator: &Replicator,
     budget: Duration,
     listener: &Listener,
 ) -> std::result::Result<(), SyncError> {
     let within = go_duration::format(budget);
     tracing::info!(within, "stopping: carrying the last commits to the replicas");
     let started = Instant::now();
-    let synced = replicator.stop(started + budget, &listener.abort);
+    let ended = AtomicBool::new(false);
+    let synced = thread::scope(|scope| {
+        let told = thread::Builder::new().name("final".into());
+        let told = told.spawn_scoped(scope, || tell_what_is_left(replicator, &ended));
+        let synced = replicator.stop(started + budget, &listener.abort);
+        ended.store(true, Ordering::SeqCst);
+        told.iter().for_each(|it| it.thread().unpark());
+        synced
+    });
     match &synced {
         Ok(()) => {
             let took = crate::output::duration(started.elapsed());
             tracing::info!(took, "final sync complete");
         }
         Err(error) => {
-            for (db, why) in &error.unsynced {
-                let db = db.display();
-                tracing::error!(%db, why, "final sync did not finish; the rest goes first next time");
+            for Unsynced { path, why, backlog } in &error.unsynced {
+                let (db, transactions, bytes) = (path.display(), backlog.files, backlog.bytes);
+                tracing::error!(%db, why, transactions, bytes, "final sync did not finish; the rest goes first next time");
             }
         }
     }
     synced
 }
 
-fn options(database: &Database) -> DatabaseOptions {
-    let storage: Arc<dyn Storage> = match &database.replica {
-        Url::File(path) => Arc::new(FileStorage::new(path).with_owner_of(&database.path)),
+/// Whoever gives us less time than we were told will at least find this in the log.
+fn tell_what_is_left(replicator: &Replicator, ended: &AtomicBool) {
+    loop {
+        let begun = Instant::now();
+        while begun.elapsed() < TELL {
+            thread::park_timeout(TELL.saturating_sub(begun.elapsed()));
+            if ended.load(Ordering::SeqCst) {
+                return;
+            }
+        }
+        for status in replicator.statuses() {
+            let db = status.path.display();
+            for replica in status.replicas.iter().filter(|it| it.backlog.files > 0) {
+                let Backlog { files: transactions, bytes } = replica.backlog;
+                let replica = &replica.url;
+                tracing::warn!(%db, replica, transactions, bytes, "not uploaded yet");
+            }
+        }
+    }
+}
+
+/// Opens databases as their configuration says.
+fn opener(limits: &Arc<Limits>) -> fleet::Open {
+    let limits = Arc::clone(limits);
+    Box::new(move |database| options(database, &limits))
+}
+
+fn options(database: &Database, limits: &Arc<Limits>) -> Result<DatabaseOptions> {
+    let open = |replica: &Replica| -> Result<Arc<dyn Storage>> {
+        Ok(limits.apply(replica.open_for(&database.path)?))
     };
-    DatabaseOptions {
-        path: database.path.clone(),
+    let replicas = database.replicas.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let defaults = DatabaseOptions::new(&database.path, replicas);
+    Ok(DatabaseOptions {
         meta: database.meta.clone(),
-        storage,
+        history: database.history.clone(),
+        spool_limit: database.spool_limit.unwrap_or(defaults.spool_limit),
         sync_interval: database.sync_interval,
         monitor_interval: database.monitor_interval,
         checkpoint_interval: database.checkpoint_interval,
         checkpoint_pages: database.checkpoint_pages,
         busy_timeout: database.busy_timeout,
-    }
+        ..defaults
+    })
 }
 
 /// What is to be done, from the arguments and the configuration.
 #[derive(Debug)]
 struct Job {
     databases: Vec<Database>,
+    directories: Vec<Directory>,
+    /// Those databases that have an entry of their own.
+    listed: HashSet<PathBuf>,
     exec: Option<String>,
     once: bool,
+    force_snapshot: bool,
+    enforce_retention: bool,
+    limits: Arc<Limits>,
+    settings: Settings,
+    /// Where the configuration is, if there is one.
+    config: Option<ConfigArgs>,
+    warnings: Vec<String>,
+}
+
+/// What a configuration says of the program rather than of databases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Settings {
     logging: Logging,
     shutdown_sync_timeout: Duration,
+    address: Option<String>,
+    socket: Socket,
+    heartbeat: Option<Heartbeat>,
+    limits: (Option<u64>, Option<u64>),
+    exec: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            logging: Logging::default(),
+            shutdown_sync_timeout: config::SHUTDOWN_SYNC_TIMEOUT,
+            address: None,
+            socket: Socket::default(),
+            heartbeat: None,
+            limits: (None, None),
+            exec: None,
+        }
+    }
+}
+
+impl Settings {
+    fn of(config: &Config) -> Settings {
+        Settings {
+            logging: config.logging.clone(),
+            shutdown_sync_timeout: config.shutdown_sync_timeout,
+            address: config.address.clone(),
+            socket: config.socket.clone(),
+            heartbeat: config.heartbeat.clone(),
+            limits: config.limits,
+            exec: config.exec.clone(),
+        }
+    }
 }
 
 impl Job {
     fn read(args: &Args) -> Result<Job> {
-        let job = match &args.database {
+        let mut job = match &args.database {
             Some(path) => Job::from_arguments(path, args)?,
-            None => Job::from_config(args.config.load()?, args),
+            None => Job::from_config(args.config.read()?, args)?,
         };
         if let Some(exec) = &job.exec {
             if job.once {
@@ -169,19 +293,30 @@ impl Job {
             }
             supervise::split(exec)?;
         }
+        for (flag, given) in
+            [("force-snapshot", args.force_snapshot), ("enforce-retention", args.enforce_retention)]
+        {
+            if given && !job.once {
+                return Err(Failure::usage(format_args!("-{flag} needs -once"))
+                    .hint("without it, snapshots and retention have their intervals"));
+            }
+        }
+        for database in &mut job.databases {
+            database.restore_if_missing |= args.restore_if_db_not_exists;
+            if args.force_snapshot {
+                database.history.snapshot_interval = Duration::ZERO;
+            }
+        }
         job.check_databases()?;
         Ok(job)
     }
 
     fn from_arguments(path: &str, args: &Args) -> Result<Job> {
         let example = "brooklet replicate app.db file:///backup/app";
-        let [url] = &*args.replicas else {
-            return Err(match args.replicas.is_empty() {
-                true => Failure::usage(format_args!("the replica URL for {path} is missing")),
-                false => Failure::usage("a database has one replica, and several were given"),
-            }
-            .hint(format_args!("as in: {example}")));
-        };
+        if args.replicas.is_empty() {
+            let message = format_args!("the replica URL for {path} is missing");
+            return Err(Failure::usage(message).hint(format_args!("as in: {example}")));
+        }
         args.config.unused_with_url()?;
         if Url::is_url(path) && !path.starts_with("sqlite") {
             return Err(Failure::usage(format_args!(
@@ -189,43 +324,107 @@ impl Job {
             ))
             .hint(format_args!("as in: {example}")));
         }
+        let replicas = args.replicas.iter().map(|url| replica(url));
+        let replicas = replicas.collect::<Result<Vec<Replica>>>()?;
+        let is_second = |(index, one): &(usize, &Replica)| replicas[..*index].contains(one);
+        if let Some((_, twice)) = replicas.iter().enumerate().find(is_second) {
+            return Err(Failure::usage(format_args!("the replica {twice} is given twice")));
+        }
         Ok(Job {
-            databases: vec![Database::new(places::absolute(path)?, replica_url(url)?)],
+            databases: vec![Database::new(places::absolute(path)?, replicas)],
+            directories: Vec::new(),
+            listed: HashSet::new(),
             exec: args.exec.clone(),
             once: args.once,
-            logging: Logging::default(),
-            shutdown_sync_timeout: config::SHUTDOWN_SYNC_TIMEOUT,
+            force_snapshot: args.force_snapshot,
+            enforce_retention: args.enforce_retention,
+            limits: Arc::default(),
+            settings: Settings::default(),
+            config: None,
+            warnings: Vec::new(),
         })
     }
 
-    fn from_config(config: Config, args: &Args) -> Job {
-        Job {
-            databases: config.databases,
+    fn from_config(config: Config, args: &Args) -> Result<Job> {
+        let databases = config.all_databases()?;
+        let watches = config.directories.iter().any(|directory| directory.watch);
+        if databases.is_empty() && !watches {
+            let roots = config.directories.iter().map(|it| it.folder.root.display().to_string());
+            let roots = roots.collect::<Vec<_>>().join(", ");
+            return Err(Failure::new(Exit::Config, format_args!("no databases in {roots}"))
+                .hint("watch: true waits for them"));
+        }
+        let settings = Settings::of(&config);
+        Ok(Job {
+            databases,
+            listed: config.databases.into_iter().map(|it| it.path).collect(),
+            directories: config.directories,
             exec: args.exec.clone().or(config.exec),
             once: args.once,
-            logging: config.logging,
-            shutdown_sync_timeout: config.shutdown_sync_timeout,
-        }
+            force_snapshot: args.force_snapshot,
+            enforce_retention: args.enforce_retention,
+            limits: Arc::new(Limits::new(config.limits.0, config.limits.1)),
+            settings,
+            config: Some(args.config.clone()),
+            warnings: config.warnings,
+        })
     }
 
     fn check_databases(&self) -> Result<()> {
-        let paths = || self.databases.iter().map(|it| &it.path);
-        let at = |path: &PathBuf| path.display().to_string();
-        if let Some(directory) = paths().find(|it| it.is_dir()) {
-            return Err(Failure::usage(format_args!("{} is a directory", at(directory)))
-                .hint("name the database file"));
+        match self.databases.iter().find(|it| it.path.is_dir()) {
+            None => Ok(()),
+            Some(Database { path, .. }) => {
+                Err(Failure::usage(format_args!("{} is a directory", path.display()))
+                    .hint("name the database file"))
+            }
         }
-        if let Some(missing) = paths().find(|it| self.once && !it.exists()) {
-            return Err(Failure::new(Exit::Failed, format_args!("no database at {}", at(missing)))
-                .hint("with -once it is not waited for"));
+    }
+
+    /// Restores those that are missing and want it. With `-once`, none may be missing then.
+    fn restore_missing(&self, listener: &Listener) -> Result<()> {
+        for database in self.databases.iter().filter(|it| it.restore_if_missing) {
+            missing::restore(database, &listener.stop)?;
         }
-        Ok(())
+        match self.databases.iter().find(|it| self.once && !it.path.exists()) {
+            None => Ok(()),
+            Some(Database { path, .. }) => {
+                let message = format_args!("no database at {}", path.display());
+                Err(Failure::new(Exit::Failed, message).hint("with -once it is not waited for"))
+            }
+        }
+    }
+
+    /// Each database, and how it came here.
+    fn origins(&self) -> Vec<(Database, Origin)> {
+        let listed = |it: &Database| self.directories.is_empty() || self.listed.contains(&it.path);
+        let origin = |it| if listed(it) { Origin::Listed } else { Origin::Found };
+        self.databases.iter().map(|it| (it.clone(), origin(it))).collect()
+    }
+
+    /// Listens where others are to be served.
+    fn doors(&self) -> Result<Doors> {
+        if self.once {
+            return Ok(Doors::default());
+        }
+        let Settings { address, socket, .. } = &self.settings;
+        let address = address.as_deref().map(Address::listen).transpose()?;
+        let bind = || match Bound::at(socket) {
+            Ok(bound) => Some(bound),
+            // Replication matters more.
+            Err(error) => {
+                tracing::error!(path = %socket.path.display(), %error, "there is no control socket");
+                None
+            }
+        };
+        let socket = if socket.enabled { bind() } else { None };
+        Ok(Doors { address, socket, heartbeat: None })
     }
 
     fn start_logging(&self, given: Option<Level>) {
-        let level = given.or_else(logging::level_from_environment).or(self.logging.level);
-        let target =
-            if self.logging.stderr == Some(false) { Target::Stdout } else { Target::Stderr };
-        logging::start(level.unwrap_or(Level::Info), self.logging.format, target);
+        let Logging { level, format, stderr, .. } = &self.settings.logging;
+        let level = given.or_else(logging::level_from_environment).or(*level);
+        let target = if *stderr == Some(false) { Target::Stdout } else { Target::Stderr };
+        logging::start(level.unwrap_or(Level::Info), *format, target);
+        self.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     }
 }

@@ -5,6 +5,7 @@
 //! and one in a comment needs no variable.
 
 use super::problem::Problem;
+use crate::secret;
 use std::fmt;
 
 const OPEN: char = '\u{E000}';
@@ -19,9 +20,14 @@ pub struct Environment<'a> {
     names: Vec<String>,
 }
 
-/// The variable is not set.
+/// Why a text has no value.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Unset(pub String);
+pub enum Unset {
+    /// The variable is not set.
+    Variable(String),
+    /// The file that a variable names cannot be read: why.
+    Unreadable(String),
+}
 
 impl<'a> Environment<'a> {
     /// Marks the references in `text`. `$$` stands for one dollar sign.
@@ -80,7 +86,21 @@ impl<'a> Environment<'a> {
 
     /// Fills in the marks of one scalar. `None` for a variable that is not set.
     pub fn fill(&self, text: &str) -> Result<String, Unset> {
-        self.fill_with(text, |name| self.value(name).ok_or_else(|| Unset(name.to_owned())))
+        self.fill_with(text, |name| {
+            self.value(name).ok_or_else(|| Unset::Variable(name.to_owned()))
+        })
+    }
+
+    /// Fills in the marks of a credential: where `X` is not set, `X_FILE` may name a file with the
+    /// value.
+    pub fn fill_secret(&self, text: &str) -> Result<String, Unset> {
+        self.fill_with(text, |name| match self.value(name) {
+            Some(value) => Ok(value),
+            None => match secret::from_file(name, self.lookup) {
+                None => Err(Unset::Variable(name.to_owned())),
+                Some(read) => read.map_err(Unset::Unreadable),
+            },
+        })
     }
 
     /// Fills in the marks of one scalar; a variable that is not set gives nothing.
@@ -157,7 +177,7 @@ mod tests {
         assert_eq!(filled("$DIR/a").unwrap(), "/data: #1/a");
         assert_eq!(filled("${DIR}a$DIR").unwrap(), "/data: #1a/data: #1");
         assert_eq!(filled("$PID").unwrap(), std::process::id().to_string());
-        assert_eq!(filled("$NONE/a"), Err(Unset("NONE".into())));
+        assert_eq!(filled("$NONE/a"), Err(Unset::Variable("NONE".into())));
     }
 
     #[test]

@@ -1,186 +1,177 @@
-//! The keys of each section of a Litestream configuration: which we read, which we will read,
-//! and which Litestream itself has dropped.
+//! The keys of a configuration: one table, from which files are checked, suggestions made and the
+//! JSON Schema written.
+
+mod replica;
+mod root;
+
+pub use replica::{AGE, BACKENDS, REPLICA, STORAGE};
+pub use root::{DATABASE, LEVEL, LOGGING, RETENTION, ROOT, SNAPSHOT, SOCKET, VALIDATION};
 
 /// The vocabulary of one section.
 #[derive(Debug)]
 pub struct Keys {
-    /// Those that this version gives a meaning to.
-    pub read: &'static [&'static str],
-    /// Those that Litestream 0.5 reads and this version does not.
-    pub later: &'static [&'static str],
-    /// Those that Litestream 0.5 has dropped, and what became of them.
-    pub dropped: &'static [(&'static str, &'static str)],
+    /// The section's name in the schema.
+    pub name: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// Its keys, those of its own and those that it shares with others.
+    pub tables: &'static [&'static [Key]],
 }
 
-/// The file itself.
-pub const ROOT: Keys = Keys {
-    read: &["dbs", "exec", "logging", "shutdown-sync-timeout", "sync-interval"],
-    later: &[
-        "addr",
-        "mcp-addr",
-        "socket",
-        "levels",
-        "snapshot",
-        "l0-retention",
-        "l0-retention-check-interval",
-        "verify-compaction",
-        "retention",
-        "validation",
-        "heartbeat-url",
-        "heartbeat-interval",
-        "shutdown-sync-interval",
-        "type",
-        "path",
-        "url",
-        "max-sync-ltx-files",
-        "auto-recover",
-        "validation-interval",
-        "age",
-        "access-key-id",
-        "secret-access-key",
-        "region",
-        "bucket",
-        "endpoint",
-        "force-path-style",
-        "sign-payload",
-        "require-content-md5",
-        "sign-accept-encoding",
-        "skip-verify",
-        "storage-class",
-        "part-size",
-        "concurrency",
-        "sse-customer-algorithm",
-        "sse-customer-key",
-        "sse-customer-key-path",
-        "sse-kms-key-id",
-        "account-name",
-        "account-key",
-        "sas-token",
-        "host",
-        "user",
-        "password",
-        "key-path",
-        "host-key",
-        "concurrent-writes",
-        "webdav-url",
-        "webdav-username",
-        "webdav-password",
-        "jwt",
-        "seed",
-        "creds",
-        "nkey",
-        "username",
-        "token",
-        "tls",
-        "root-cas",
-        "client-cert",
-        "client-key",
-        "max-reconnects",
-        "reconnect-wait",
-        "timeout",
-    ],
-    dropped: &[],
-};
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// As it is written.
+    pub name: &'static str,
+    /// What its value is.
+    pub kind: Kind,
+    /// What it does, in a few words.
+    pub about: &'static str,
+    /// What holds without it; empty if that is nothing.
+    pub default: &'static str,
+    /// What we make of it.
+    pub standing: Standing,
+    /// The storage that it belongs to; empty if to any.
+    pub backends: &'static [&'static str],
+}
 
-/// One element of `dbs`.
-pub const DATABASE: Keys = Keys {
-    read: &[
-        "path",
-        "meta-path",
-        "replica",
-        "replicas",
-        "monitor-interval",
-        "checkpoint-interval",
-        "busy-timeout",
-        "min-checkpoint-page-count",
-    ],
-    later: &[
-        "dir",
-        "pattern",
-        "recursive",
-        "watch",
-        "meta-dir",
-        "truncate-page-n",
-        "max-sync-wal-bytes",
-        "snapshot",
-        "restore-if-db-not-exists",
-    ],
-    dropped: &[
-        ("max-checkpoint-page-count", "checkpoints no longer have an upper limit: delete it"),
-        ("shadow-retention-n", "there is no shadow WAL any more: delete it"),
-    ],
-};
+/// What a value must be.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A text that names a place: its variables must be set.
+    Place,
+    /// A credential: the same, and never shown. `<key>-file` names a file that holds it.
+    Secret,
+    /// True or false.
+    Flag,
+    /// Go's `1h30m`; zero allowed.
+    Duration,
+    /// The same, but not zero.
+    Interval,
+    /// A whole number greater than zero.
+    Count,
+    /// Any whole number.
+    Integer,
+    /// A number of bytes.
+    Bytes,
+    /// Permission bits in octal.
+    Mode,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A list of texts.
+    Texts,
+    /// A section of its own.
+    Section(&'static Keys),
+    /// A list of such sections.
+    Sections(&'static Keys),
+}
 
-/// `replica`, and the element of `replicas`.
-pub const REPLICA: Keys = Keys {
-    read: &["type", "path", "url", "sync-interval"],
-    later: &[
-        "max-sync-ltx-files",
-        "auto-recover",
-        "age",
-        "access-key-id",
-        "secret-access-key",
-        "region",
-        "bucket",
-        "endpoint",
-        "force-path-style",
-        "sign-payload",
-        "require-content-md5",
-        "sign-accept-encoding",
-        "skip-verify",
-        "storage-class",
-        "part-size",
-        "concurrency",
-        "sse-customer-algorithm",
-        "sse-customer-key",
-        "sse-customer-key-path",
-        "sse-kms-key-id",
-        "account-name",
-        "account-key",
-        "sas-token",
-        "host",
-        "user",
-        "password",
-        "key-path",
-        "host-key",
-        "concurrent-writes",
-        "webdav-url",
-        "webdav-username",
-        "webdav-password",
-        "jwt",
-        "seed",
-        "creds",
-        "nkey",
-        "username",
-        "token",
-        "tls",
-        "root-cas",
-        "client-cert",
-        "client-key",
-        "max-reconnects",
-        "reconnect-wait",
-        "timeout",
-    ],
-    dropped: &[
-        ("name", "a database has one replica, and it needs no name: delete it"),
-        ("validation-interval", "Litestream reads it and never uses it: delete it"),
-        ("retention", "since Litestream 0.5 retention is set for the whole file: delete it here"),
-        ("retention-check-interval", "since Litestream 0.5 there is no such setting: delete it"),
-        ("snapshot-interval", "since Litestream 0.5 it is set for the whole file: delete it here"),
-    ],
-};
+/// What we make of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It means what it says.
+    Read,
+    /// Its value is checked, and nothing else: why that is enough.
+    Moot(&'static str),
+    /// Litestream ignores it, and so do we, aloud: what became of it.
+    Ignored(&'static str),
+    /// Litestream reads it, and this version does not yet.
+    Later,
+    /// It means nothing any more: what became of it.
+    Dropped(&'static str),
+}
 
-/// `logging`.
-pub const LOGGING: Keys =
-    Keys { read: &["level", "type", "stderr"], later: &["source"], dropped: &[] };
+impl Key {
+    const fn new(name: &'static str, kind: Kind, about: &'static str) -> Key {
+        Key { name, kind, about, default: "", standing: Standing::Read, backends: &[] }
+    }
+
+    const fn default(self, default: &'static str) -> Key {
+        Key { default, ..self }
+    }
+
+    const fn moot(self, why: &'static str) -> Key {
+        Key { standing: Standing::Moot(why), ..self }
+    }
+
+    const fn later(self) -> Key {
+        Key { standing: Standing::Later, ..self }
+    }
+
+    const fn of(self, backends: &'static [&'static str]) -> Key {
+        Key { backends, ..self }
+    }
+
+    const fn ignored(name: &'static str, became: &'static str) -> Key {
+        Key { standing: Standing::Ignored(became), ..Key::new(name, Kind::Text, "") }
+    }
+
+    const fn dropped(name: &'static str, became: &'static str) -> Key {
+        Key { standing: Standing::Dropped(became), ..Key::new(name, Kind::Text, "") }
+    }
+
+    /// Whether a file may hold it.
+    pub fn is_allowed(&self) -> bool {
+        !matches!(self.standing, Standing::Later | Standing::Dropped(_))
+    }
+}
+
+/// What a file that holds a secret is named by.
+pub const FILE_SUFFIX: &str = "-file";
 
 impl Keys {
+    /// All keys, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &'static Key> {
+        self.tables.iter().flat_map(|table| table.iter())
+    }
+
+    /// The key of that name; `<secret>-file` stands for the secret.
+    pub fn find(&self, name: &str) -> Option<&'static Key> {
+        let secret = |key: &&Key| matches!(key.kind, Kind::Secret);
+        self.iter().find(|key| key.name == name).or_else(|| {
+            let name = name.strip_suffix(FILE_SUFFIX)?;
+            self.iter().filter(secret).find(|key| key.name == name)
+        })
+    }
+
+    /// The names that a file may hold here.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        let shown = |key: &&Key| matches!(key.standing, Standing::Read | Standing::Moot(_));
+        self.iter().filter(shown).map(|key| key.name)
+    }
+
     /// The known key that a mistyped one was most likely meant to be.
     pub fn nearest(&self, typed: &str) -> Option<&'static str> {
         let typed = typed.to_ascii_lowercase().replace('_', "-");
-        let known = self.read.iter().chain(self.later);
-        let scored = known.map(|key| (strsim::jaro_winkler(&typed, key), *key));
+        let scored = self.names().map(|name| (strsim::jaro_winkler(&typed, name), name));
         let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
         (best.0 > 0.8).then_some(best.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_in_a_section_twice() {
+        for keys in [&ROOT, &DATABASE, &REPLICA] {
+            let mut names: Vec<_> = keys.iter().map(|key| key.name).collect();
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count, "{}", keys.about);
+        }
+    }
+
+    #[test]
+    fn a_key_is_explained_and_belongs_to_storage_that_there_is() {
+        for key in [&ROOT, &DATABASE, &REPLICA].into_iter().flat_map(Keys::iter) {
+            let told = matches!(key.standing, Standing::Dropped(_) | Standing::Ignored(_));
+            assert_ne!(key.about.is_empty(), !told, "{}", key.name);
+            assert!(key.backends.iter().all(|it| BACKENDS.contains(it)), "{}", key.name);
+        }
     }
 }

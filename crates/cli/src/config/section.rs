@@ -1,10 +1,12 @@
 //! One mapping of the file, whose keys have been checked.
 
-use super::environment::{Environment, Unset};
-use super::keys::Keys;
+use super::byte_size;
+use super::context::Context;
+use super::environment::Unset;
+use super::keys::{FILE_SUFFIX, Keys, Standing};
 use super::problem::Problem;
 use super::yaml::{Node, Value};
-use crate::go_duration;
+use crate::{go_duration, secret};
 use std::time::Duration;
 
 /// A mapping in which every key is one that we read.
@@ -14,7 +16,9 @@ pub struct Section<'a> {
     pub line: usize,
     name: String,
     entries: &'a [(Node, Node)],
-    environment: &'a Environment<'a>,
+    keys: &'static Keys,
+    /// What it was read with.
+    pub context: &'a Context<'a>,
 }
 
 impl<'a> Section<'a> {
@@ -22,8 +26,8 @@ impl<'a> Section<'a> {
     pub fn open(
         node: &'a Node,
         name: impl Into<String>,
-        keys: &Keys,
-        environment: &'a Environment<'a>,
+        keys: &'static Keys,
+        context: &'a Context<'a>,
     ) -> Result<Section<'a>, Problem> {
         let name = name.into();
         let entries: &[(Node, Node)] = match &node.value {
@@ -35,39 +39,50 @@ impl<'a> Section<'a> {
                 return Err(Problem::new(node.line, message));
             }
         };
-        let section = Section { line: node.line, name, entries, environment };
-        section.check(keys)?;
+        let section = Section { line: node.line, name, entries, keys, context };
+        section.entries.iter().try_for_each(|(key, _)| section.check(key))?;
         Ok(section)
     }
 
-    fn check(&self, keys: &Keys) -> Result<(), Problem> {
-        for (key, _) in self.entries {
-            let Value::Scalar(text) = &key.value else {
-                return Err(Problem::new(key.line, format_args!("{key} is not a key")));
-            };
-            let text = self.environment.fill_leniently(text);
-            if keys.read.contains(&text.as_str()) {
-                continue;
+    /// The section below a key, if that is set to something.
+    pub fn section(&self, key: &str, keys: &'static Keys) -> Result<Option<Section<'a>>, Problem> {
+        let open = |node| Section::open(node, self.path(key), keys, self.context);
+        self.node(key).map(open).transpose()
+    }
+
+    fn check(&self, key: &Node) -> Result<(), Problem> {
+        let Value::Scalar(text) = &key.value else {
+            return Err(Problem::new(key.line, format_args!("{key} is not a key")));
+        };
+        let text = self.context.environment.fill_leniently(text);
+        let path = self.path(&text);
+        match self.keys.find(&text).map(|it| it.standing) {
+            Some(Standing::Read | Standing::Moot(_)) => Ok(()),
+            Some(Standing::Ignored(became)) => {
+                let message = format_args!("{path} is deprecated and ignored");
+                self.context.warn(Problem::new(key.line, message).hint(became));
+                Ok(())
             }
-            let path = self.path(&text);
-            if keys.later.contains(&text.as_str()) {
-                return Err(Problem::new(key.line, format_args!("{path} is not supported yet"))
-                    .hint(
-                        "Litestream knows this key; this version of brooklet does not, and \
-                           will not pretend to",
-                    ));
+            Some(Standing::Later) => {
+                let message = format_args!("{path} is not supported yet");
+                self.context.meaningless(Problem::new(key.line, message).hint(
+                    "Litestream knows this key; this version of brooklet does not, and will not \
+                     pretend to",
+                ))
             }
-            if let Some((_, became)) = keys.dropped.iter().find(|(it, _)| *it == text) {
+            Some(Standing::Dropped(became)) => {
                 let message = format_args!("{path} is no longer a setting");
-                return Err(Problem::new(key.line, message).hint(became));
+                self.context.meaningless(Problem::new(key.line, message).hint(became))
             }
-            let problem = Problem::new(key.line, format_args!("unknown key {path}"));
-            return Err(match keys.nearest(&text) {
-                Some(nearest) => problem.hint(format_args!("did you mean {nearest:?}?")),
-                None => problem.hint(format_args!("keys here: {}", keys.read.join(", "))),
-            });
+            None => {
+                let problem = Problem::new(key.line, format_args!("unknown key {path}"));
+                let names = || self.keys.names().collect::<Vec<_>>().join(", ");
+                self.context.meaningless(match self.keys.nearest(&text) {
+                    Some(nearest) => problem.hint(format_args!("did you mean {nearest:?}?")),
+                    None => problem.hint(format_args!("keys here: {}", names())),
+                })
+            }
         }
-        Ok(())
     }
 
     /// A key's full name, such as `dbs[0].replica.url`.
@@ -97,25 +112,76 @@ impl<'a> Section<'a> {
     /// A text in which an unset variable counts as nothing; `None` if nothing is left.
     pub fn text(&self, key: &str) -> Result<Option<Text>, Problem> {
         let Some((line, raw)) = self.scalar(key)? else { return Ok(None) };
-        let text = self.environment.fill_leniently(raw);
+        let text = self.context.environment.fill_leniently(raw);
         Ok((!text.is_empty()).then_some(Text { line, text }))
     }
 
     /// A text that names a place, where an unset variable would name another place.
     pub fn place(&self, key: &str) -> Result<Option<Text>, Problem> {
         let Some((line, raw)) = self.scalar(key)? else { return Ok(None) };
-        match self.environment.fill(raw) {
+        self.filled(key, line, self.context.environment.fill(raw)).map(Some)
+    }
+
+    fn filled(
+        &self,
+        key: &str,
+        line: usize,
+        filled: Result<String, Unset>,
+    ) -> Result<Text, Problem> {
+        match filled {
             Ok(text) if text.is_empty() => {
                 Err(Problem::new(line, format_args!("{} is empty", self.path(key))))
             }
-            Ok(text) => Ok(Some(Text { line, text })),
-            Err(Unset(name)) => {
+            Ok(text) => Ok(Text { line, text }),
+            Err(Unset::Unreadable(reason)) => {
+                Err(Problem::new(line, format_args!("{}: {reason}", self.path(key))))
+            }
+            Err(Unset::Variable(name)) => {
                 let path = self.path(key);
                 let message = format_args!("{path} uses ${name}, which is not set");
                 Err(Problem::new(line, message)
                     .hint("set the variable, write $$ for a dollar sign, or pass -no-expand-env"))
             }
         }
+    }
+
+    /// A credential: its variables must be set, here or (`X_FILE`) in a file; or `<key>-file` names
+    /// a file that holds it.
+    pub fn secret(&self, key: &str) -> Result<Option<Text>, Problem> {
+        let file_key = format!("{key}{FILE_SUFFIX}");
+        match (self.scalar(key)?, self.place(&file_key)?) {
+            (None, None) => Ok(None),
+            (Some((line, _)), Some(_)) => {
+                let (key, file_key) = (self.path(key), self.path(&file_key));
+                let message = format_args!("{key} and {file_key} cannot both be set");
+                Err(Problem::new(line, message).hint("keep one of them"))
+            }
+            (None, Some(Text { line, text: path })) => match secret::read(&path) {
+                Ok(text) => Ok(Some(Text { line, text })),
+                Err(error) => {
+                    Err(Problem::new(line, format_args!("{}: {error}", self.path(&file_key))))
+                }
+            },
+            (Some((line, raw)), None) => {
+                let filled = self.context.environment.fill_secret(raw);
+                self.filled(key, line, filled).map(Some)
+            }
+        }
+    }
+
+    /// A list of texts, each of which needs its variables.
+    pub fn texts(&self, key: &str) -> Result<Vec<Text>, Problem> {
+        let nodes = self.list(key)?.unwrap_or_default();
+        let text = |node: &Node| match &node.value {
+            Value::Scalar(raw) => {
+                self.filled(key, node.line, self.context.environment.fill_secret(raw))
+            }
+            _ => {
+                let message = format_args!("{} must be a list of texts", self.path(key));
+                Err(Problem::new(node.line, message))
+            }
+        };
+        nodes.iter().map(text).collect()
     }
 
     fn scalar(&self, key: &str) -> Result<Option<(usize, &'a str)>, Problem> {
@@ -164,6 +230,36 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Any whole number.
+    pub fn integer(&self, key: &str) -> Result<Option<i64>, Problem> {
+        let Some(Text { line, text }) = self.text(key)? else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| {
+            let path = self.path(key);
+            Problem::new(line, format_args!("{path} must be a whole number, not {text:?}"))
+        })
+    }
+
+    /// Permission bits: 0600, 600 or 0o600.
+    pub fn mode(&self, key: &str) -> Result<Option<u32>, Problem> {
+        let Some(Text { line, text }) = self.text(key)? else { return Ok(None) };
+        match u32::from_str_radix(text.strip_prefix("0o").unwrap_or(&text), 8) {
+            Ok(mode) if mode <= 0o777 => Ok(Some(mode)),
+            _ => {
+                let message = format_args!("{}: {text:?} is not a mode", self.path(key));
+                Err(Problem::new(line, message).hint("write it in octal: 0600"))
+            }
+        }
+    }
+
+    /// A number of bytes: 512MB, 1.5GiB, or a plain number.
+    pub fn bytes(&self, key: &str) -> Result<Option<u64>, Problem> {
+        let Some(Text { line, text }) = self.text(key)? else { return Ok(None) };
+        byte_size::parse(&text).map(Some).ok_or_else(|| {
+            let message = format_args!("{}: {text:?} is not a size", self.path(key));
+            Problem::new(line, message).hint("write it as 512MB, 4GiB or 1048576")
+        })
+    }
+
     /// A YAML 1.1 boolean, as Litestream's parser reads it.
     pub fn flag(&self, key: &str) -> Result<Option<bool>, Problem> {
         let Some(Text { line, text }) = self.text(key)? else { return Ok(None) };
@@ -180,7 +276,7 @@ impl<'a> Section<'a> {
 }
 
 /// A scalar with its variables filled in.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
     /// The line that it is on.
     pub line: usize,

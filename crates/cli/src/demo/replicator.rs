@@ -27,11 +27,12 @@ pub fn start(database: &Path, replica: &Path) -> io::Result<Process<SystemTime>>
 /// Its own side: replicates until it is killed, or nobody listens.
 pub fn run(database: &Path, replica: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let storage = FileStorage::new(replica).with_owner_of(database);
-    let replicator = Replicator::start(vec![DatabaseOptions::new(database, Arc::new(storage))])?;
+    let options = DatabaseOptions::new(database, vec![Arc::new(storage)]);
+    let replicator = Replicator::start(vec![options])?;
     let mut reports = io::stdout().lock();
     let mut told = None;
     loop {
-        let covered = replicator.statuses().first().and_then(|it| it.covered_until);
+        let covered = replicator.statuses().first().and_then(|it| it.replicas[0].covered_until);
         if let Some(moment) = covered
             && told != covered
         {

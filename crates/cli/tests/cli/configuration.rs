@@ -17,8 +17,8 @@ fn unknown_and_unsupported_keys_name_themselves_and_their_line() {
          hint: did you mean \"sync-interval\"?",
     );
     invalid(
-        "# metrics\naddr: ':9090'\n",
-        "error: /here/litestream.yml:2: addr is not supported yet\n\
+        "# metrics\nmcp-addr: ':9090'\n",
+        "error: /here/litestream.yml:2: mcp-addr is not supported yet\n\
          hint: Litestream knows this key; this version of brooklet does not, and will not \
          pretend to",
     );

@@ -4,8 +4,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod configuration;
+mod control;
+mod daemon;
 mod demonstration;
+mod dialogues;
+mod drop_in;
+mod ends;
+mod examining;
+mod exit_codes;
+mod generated;
+mod notified;
+mod observed;
 mod program;
+mod reload;
 mod replication;
 mod restoring;
 mod usage;

@@ -85,6 +85,14 @@ impl Folder {
         database
     }
 
+    /// The same database, whether it is there already or not.
+    pub(crate) fn database_or_open(&self, name: &str) -> Connection {
+        match self.path(name).exists() {
+            true => Connection::open(self.path(name)).unwrap(),
+            false => self.database(name),
+        }
+    }
+
     /// What the database at `name` holds.
     pub(crate) fn numbers(&self, name: &str) -> Vec<i64> {
         assert!(self.path(name).exists(), "{name} is not there");
@@ -129,7 +137,12 @@ pub(crate) struct Running<'a> {
     folder: &'a Folder,
 }
 
-impl Running<'_> {
+impl<'a> Running<'a> {
+    /// One that was started.
+    pub(crate) fn of(child: Child, folder: &'a Folder) -> Running<'a> {
+        Running { child: Some(child), folder }
+    }
+
     pub(crate) fn child(&mut self) -> &mut Child {
         self.child.as_mut().unwrap()
     }

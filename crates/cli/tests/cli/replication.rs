@@ -164,3 +164,106 @@ fn a_database_that_comes_later_is_waited_for() {
     running.wait().ok();
     assert_eq!(restored(&folder), Vec::from_iter(1..=9));
 }
+
+/// The names of the files of a level, in their order.
+fn level(folder: &Folder, level: u8) -> Vec<String> {
+    let place = folder.path(REPLICA).join("ltx").join(level.to_string());
+    let names = std::fs::read_dir(place).unwrap().map(|it| it.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|it| it.into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn once_can_have_the_newest_state_stored_as_a_snapshot() {
+    let folder = Folder::new();
+    let database = folder.database("app.db");
+    add(&database, 1..=3);
+    let once = |flags: &[&str]| {
+        folder.run(&[&["replicate", "-once"], flags, &["app.db", URL]].concat()).ok();
+        level(&folder, 9)
+    };
+    let first = once(&["-force-snapshot"]);
+    assert_eq!(first.len(), 1, "{first:?}");
+    add(&database, 4..=6);
+    assert_eq!(once(&[]), first, "it is not due");
+    let both = once(&["-force-snapshot"]);
+    assert_eq!((both.len(), &both[0]), (2, &first[0]), "{both:?}");
+    assert_eq!(both[1][17..], level(&folder, 0).last().unwrap()[17..], "it is of the newest state");
+    assert_eq!(once(&["-force-snapshot"]), both, "one is there already");
+    assert_eq!(restored(&folder), Vec::from_iter(1..=6));
+}
+
+#[test]
+fn once_can_delete_snapshots_that_are_too_old() {
+    let folder = Folder::new();
+    folder.write(
+        "c.yml",
+        "snapshot: {retention: 1s}\ndbs: [{path: app.db, replica: {path: replica}}]\n",
+    );
+    let database = folder.database("app.db");
+    let once = |flags: &[&str]| {
+        let args = [&["replicate", "-config", "c.yml", "-once"], flags].concat();
+        folder.run(&args).ok();
+        level(&folder, 9)
+    };
+    for n in 1..=3 {
+        add(&database, n..=n);
+        once(&["-force-snapshot"]);
+    }
+    let all = level(&folder, 9);
+    assert_eq!(all.len(), 3, "{all:?}");
+    let newest = std::fs::metadata(folder.path("replica/ltx/9").join(&all[2])).unwrap();
+    until("the newest to be old", || newest.modified().unwrap().elapsed().unwrap().as_secs() >= 2);
+    assert_eq!(once(&["-enforce-retention"]), all[2..]);
+    assert_eq!(restored(&folder), [1, 2, 3]);
+}
+
+#[test]
+fn a_missing_database_is_restored_before_it_begins() {
+    let folder = Folder::new();
+    add(&folder.database("app.db"), 1..=5);
+    folder.run(&["replicate", "-once", "app.db", URL]).ok();
+    let lose = || {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(folder.path(&format!("app.db{suffix}")));
+        }
+    };
+    let flag = ["replicate", "-once", "-restore-if-db-not-exists", "app.db", URL];
+    lose();
+    folder.run(&flag).ok();
+    assert_eq!(folder.numbers("app.db"), Vec::from_iter(1..=5));
+    add(&folder.database_or_open("app.db"), 6..=6);
+    folder.run(&flag).ok();
+    assert_eq!(folder.numbers("app.db"), Vec::from_iter(1..=6), "one that is there stays");
+    folder.write(
+        "c.yml",
+        "dbs: [{path: app.db, restore-if-db-not-exists: yes, replica: {path: replica}}]\n",
+    );
+    lose();
+    folder.run(&["replicate", "-once", "-config", "c.yml"]).ok();
+    assert_eq!(folder.numbers("app.db"), Vec::from_iter(1..=6));
+    lose();
+    // The application finds it when it starts.
+    let application = "test -s app.db";
+    folder.run(&["replicate", "-config", "c.yml", "-exec", application]).ok();
+}
+
+#[test]
+fn without_a_backup_it_begins_afresh_and_with_a_bad_one_not_at_all() {
+    let folder = Folder::new();
+    let flag = |url: &'static str| ["replicate", "-restore-if-db-not-exists", "app.db", url];
+    let mut running = folder.start(&flag("@nothing"));
+    let mut stderr = BufReader::new(running.child().stderr.take().unwrap()).lines();
+    until("the start", || stderr.next().unwrap().unwrap().contains("starting afresh"));
+    running.signal(Signal::TERM);
+    running.wait().ok();
+    std::fs::create_dir_all(folder.path("bad/ltx/0")).unwrap();
+    folder.write("bad/ltx/0/0000000000000001-0000000000000001.ltx", "no LTX file");
+    let ran = folder.run(&flag("@bad"));
+    assert_eq!(ran.code, Some(7), "{ran:?}");
+    assert!(!folder.path("app.db").exists());
+    let once = ["replicate", "-once", "-restore-if-db-not-exists", "app.db", "@nothing"];
+    let ran = folder.run(&once);
+    assert!(ran.code == Some(1) && ran.stderr.contains("error: no database at"), "{ran:?}");
+}

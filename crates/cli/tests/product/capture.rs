@@ -49,7 +49,7 @@ fn survive_chaos(name: &str, autocheckpoint: u32) {
 }
 
 #[test]
-fn vacuum_again_and_again() {
+fn a13_vacuum_again_and_again() {
     let _turn = turn::shared();
     let stage = Stage::new("vacuum", Mix::Everything);
     drop(stage.create(Layout::default()));
@@ -147,7 +147,7 @@ fn restore_alike(page_size: u32, litestream: Option<&Tool>) {
 }
 
 #[test]
-fn a_wal_that_is_reused_in_place_keeps_its_size_and_is_still_read() {
+fn a20_a_wal_that_is_reused_in_place_keeps_its_size_and_is_still_read() {
     let _turn = turn::shared();
     let stage = Stage::new("reused", Mix::Small);
     let mut app = stage.create(Layout::default());

@@ -66,7 +66,7 @@ fn the_schema_stays_as_it_is() {
 }
 
 #[test]
-fn an_idle_replicator_changes_nothing() {
+fn a36_an_idle_replicator_changes_nothing() {
     let _turn = turn::shared();
     let stage = Stage::new("idle", Mix::Small);
     let mut app = stage.create(Layout::default());

@@ -148,7 +148,7 @@ fn the_page_size_changes() {
 }
 
 #[test]
-fn the_local_state_is_lost() {
+fn a22_the_local_state_is_lost() {
     survive("down-state-lost", |stage, mut app| {
         stage.workload.commit_many(&mut app, 5);
         fs::remove_dir_all(stage.local_state()).expect("remove the local state");

@@ -51,7 +51,7 @@ fn a_replica_that_vanishes_from_an_idle_database_is_missed_at_the_end() {
 }
 
 #[test]
-fn a_hole_in_the_replica_is_bridged_by_a_snapshot() {
+fn a8_a_hole_in_the_replica_is_bridged_by_a_snapshot() {
     let _turn = turn::shared();
     let stage = Stage::new("heal-hole", Mix::Small);
     let mut app = stage.create(Layout::default());
@@ -77,9 +77,7 @@ fn another_page_size_without_local_state_begins_with_a_snapshot() {
     stage.workload.commit_many(&mut app, 3);
     stage.tool.replicate_once(&stage.db, &stage.replica);
     drop(app);
-    for file in [&stage.db, &stage.wal(), &stage.shm()] {
-        let _ = fs::remove_file(file);
-    }
+    stage.remove_database();
     fs::remove_dir_all(stage.local_state()).expect("remove the local state");
     let layout = Layout { page_size: 8192, ..Layout::default() };
     let mut app = stage.create(layout);
@@ -116,7 +114,7 @@ fn a_staged_file_that_a_power_cut_has_emptied_is_not_uploaded() {
 }
 
 #[test]
-fn a_replica_of_another_database_is_not_continued() {
+fn a5_a_replica_of_another_database_is_not_continued() {
     let _turn = turn::shared();
     let stage = Stage::new("heal-foreign", Mix::Small);
     let other = Stage::new("heal-foreign-other", Mix::Small);
@@ -163,4 +161,25 @@ fn a_link_to_the_database_is_followed() {
     expect_latest(&stage, n);
     drop(app);
     let _: Connection = Connection::open(&stage.db).expect("the database is as it was");
+}
+
+/// A limit of the size of files stands for the full disk: nothing large can be staged.
+#[test]
+fn a21_a_full_disk_is_told_and_the_application_goes_on() {
+    let _turn = turn::shared();
+    let stage = Stage::new("heal-full", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    app.execute_batch("CREATE TABLE filler (x); INSERT INTO filler VALUES (randomblob(4000000))")
+        .expect("fill");
+    let limited = stage.tool.with_file_size(1 << 20);
+    let replicator = limited.replicate(&stage.db, &stage.replica);
+    stage.await_logged(&replicator, 0, &["level=error"]);
+    let n = stage.workload.commit_many(&mut app, 20);
+    assert_eq!(stage.replica.last_txid(), 0, "nothing half-written is in the replica");
+    assert!(stage.oracle().check(&app).is_ok(), "the application's database is sound");
+    replicator.kill();
+    let replicator = stage.replicate();
+    assert!(stage.tool.await_n(&stage.replica, n) >= n);
+    replicator.stop();
+    stage.expect_all_right(n);
 }

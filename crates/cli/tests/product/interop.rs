@@ -51,9 +51,10 @@ fn our_replica_restores_alike_at_every_txid_after_restarts_under_load() {
     stage.expect_all_right(n);
 }
 
-/// In place: same database, same replica, same local state, the application stays connected.
+/// In place: same database, same replica, same local state, the application stays connected. The
+/// transactions go on; only our snapshot beside them is new.
 #[test]
-fn either_takes_over_from_the_other_without_a_new_snapshot() {
+fn either_takes_over_from_the_other_without_starting_over() {
     let Some(litestream) = Tool::litestream() else { return };
     let _turn = turn::shared();
     std::thread::scope(|orders| {

@@ -10,7 +10,7 @@ use crate::stage::Stage;
 const LOCK_PAGE: u64 = 1 << 30;
 
 #[test]
-fn a_database_grows_over_its_lock_page() {
+fn a14_a37_a_database_grows_over_its_lock_page_in_little_memory() {
     let sizes: &[u32] = if scaled(1) > 1 { &[512, 1024, 4096, 8192, 65536] } else { &[4096] };
     for &page_size in sizes {
         grow_over_the_lock_page(page_size);
@@ -33,6 +33,8 @@ fn grow_over_the_lock_page(page_size: u32) {
         txids.push(stage.replica.last_txid());
     }
     assert!(length(&app) > LOCK_PAGE + u64::from(page_size), "the lock page was not reached");
+    let peak = replicator.peak_memory();
+    assert!(peak < 64 << 20, "{peak} bytes of memory for a database of {} bytes", length(&app));
     replicator.stop();
     drop(app);
     let expected = stage.db.clone();

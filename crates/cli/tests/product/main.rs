@@ -8,13 +8,27 @@
 mod capture;
 mod courtesy;
 mod down;
+mod follow;
 mod healing;
+mod history;
 mod interop;
 mod large;
+mod many;
+mod metrics;
+mod remote;
+mod remote_azure;
+mod remote_faults;
+mod remote_gcs;
+mod remote_nats;
+mod remote_oss;
+mod remote_s3;
+mod remote_sftp;
+mod remote_webdav;
 mod replaced;
 mod restarts;
 mod restore;
 mod stage;
+mod verify;
 
 /// The part that this program plays when a test starts it again.
 #[test]

@@ -315,3 +315,27 @@ fn a_database_that_may_not_be_written_is_reported() {
     assert!(log.contains("app.db"), "the error does not name the database:\n{log}");
     assert!(before == fs::read(&stage.db).expect("read it"), "the file was changed");
 }
+
+#[test]
+fn what_waits_for_its_upload_goes_out_though_the_database_is_gone() {
+    let _turn = turn::shared();
+    let stage = Stage::new("gone-staged", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    let replicator = stage.replicate_first();
+    let n = stage.workload.commit_many(&mut app, 5);
+    stage.tool.await_n(&stage.replica, n);
+    let away = stage.scratch.path("away");
+    fs::rename(stage.replica.path(), &away).expect("take the replica away");
+    fs::write(stage.replica.path(), "in the way").expect("put a file in its place");
+    let heard = replicator.log().len();
+    let n = stage.workload.commit_many(&mut app, 5);
+    stage.await_logged(&replicator, heard, &["upload failed"]);
+    replicator.kill();
+    drop(app);
+    stage.remove_database();
+    let replicator = stage.replicate();
+    fs::remove_file(stage.replica.path()).expect("clear the way");
+    fs::rename(&away, stage.replica.path()).expect("bring the replica back");
+    stage.tool.await_n(&stage.replica, n);
+    replicator.stop();
+}

@@ -101,3 +101,17 @@ fn a_damaged_replica_never_restores_to_something_else() {
 fn listed(folder: &Path) -> BTreeSet<PathBuf> {
     fs::read_dir(folder).expect("list").flatten().map(|entry| entry.path()).collect()
 }
+
+#[test]
+fn a_backup_of_version_3_restores_as_litestream_restores_it() {
+    let Some(litestream) = testkit::Tool::litestream() else { return };
+    let stage = Stage::new("restore-v3", Mix::Small);
+    let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/v0.3.13-plain/replica");
+    let replica = testkit::Replica::new(vectors.into());
+    let restored = |tool: &testkit::Tool, name: &str| {
+        let output = stage.scratch.path(name);
+        tool.restore(&replica, None, &output).expect("restore");
+        std::fs::read(output).expect("read")
+    };
+    assert!(restored(&stage.tool, "ours") == restored(&litestream, "theirs"));
+}

@@ -44,6 +44,13 @@ impl Stage {
         self.workload.create(&self.db, layout)
     }
 
+    /// Removes the database, which nobody may have open.
+    pub(crate) fn remove_database(&self) {
+        for file in [&self.db, &self.wal(), &self.shm()] {
+            let _ = fs::remove_file(file);
+        }
+    }
+
     /// Where the replicator keeps its own files.
     pub(crate) fn local_state(&self) -> PathBuf {
         self.scratch.path(".app.db-litestream")

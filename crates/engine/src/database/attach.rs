@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use ltx::{Level, Txid, TxidRange};
 use sqlite::{Live, LiveOptions};
-use storage::Object;
+use storage::{Object, Storage};
 
 use super::{Attached, Database, discontinuity};
 use crate::Error;
@@ -14,6 +14,7 @@ use crate::capture::History;
 use crate::checkpointer::{Checkpointer, Pace};
 use crate::image::{self, ImagePlan};
 use crate::position::Advance;
+use crate::seats::Seat;
 use crate::shared::Moment;
 use crate::start::{self, Last, Remote, Start};
 use crate::status::DatabaseState;
@@ -46,24 +47,20 @@ impl Database {
         if std::fs::metadata(path).map_or(true, |meta| meta.len() == 0) {
             return Ok(None);
         }
-        self.uploader.pause();
+        if !self.around.views.recall() {
+            return Err(Error::Turn); // a snapshot still reads what would be opened anew
+        }
+        let seat = self.seat()?;
+        self.uploaders.iter().for_each(|uploader| uploader.pause());
         self.local.prepare()?;
         let here = self.local.files()?;
-        let remote = match Remote::read(&*self.options.storage) {
-            Ok(remote) => Some(remote),
-            Err(error) if here.is_empty() => return Err(error.into()),
-            Err(error) => {
-                tracing::error!(db = %path.display(), %error, "the replica cannot be read; capturing goes on");
-                None
-            }
-        };
-        let (began, start) = (Moment::now(), self.start(&here, remote.as_ref())?);
+        let remotes = self.look(here.is_empty())?;
+        let (began, (start, holes)) = (Moment::now(), self.start(&here, &remotes)?);
         if matches!(start, Start::Continue(_)) {
             // What is staged already goes out, whatever becomes of the database.
-            self.restart_uploads(remote.as_ref(), began)?;
+            self.restart_uploads(&remotes, &holes, began, None)?;
         }
-        let live_options = LiveOptions { busy_timeout: self.options.busy_timeout };
-        let mut live = match Live::attach(path, &live_options) {
+        let mut live = match Live::attach(path, &self.live_options()) {
             Ok(live) => live,
             Err(sqlite::Error::Missing { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -72,20 +69,33 @@ impl Database {
         let mut history = match start {
             Start::Fresh => self.begin(&mut live, None)?,
             Start::Anchor { after, reason } => {
-                tracing::warn!(db = %path.display(), reason, "the replica goes on with a whole image");
+                tracing::warn!(db = %path.display(), reason, "replicas go on with a whole image");
+                self.shared.rebased();
                 self.begin(&mut live, Some(after))?
             }
             Start::Continue(txid) => self.resume(&mut live, &Last::read(&self.local, txid)?)?,
         };
         history.fresh.clear(); // they are among the pending ones
-        self.restart_uploads(remote.as_ref(), began)?;
+        self.restart_uploads(&remotes, &holes, began, Some(history.lineage))?;
         self.shared.captured(history.txid);
         self.shared.set_state(DatabaseState::Replicating);
-        let replica = self.options.storage.url();
-        tracing::info!(db = %path.display(), replica, txid = %history.txid, "replicating");
+        tracing::info!(db = %path.display(), txid = %history.txid, "replicating");
+        self.attached(live, history, seat).map(Some)
+    }
+
+    pub(super) fn live_options(&self) -> LiveOptions {
+        LiveOptions { busy_timeout: self.options.busy_timeout }
+    }
+
+    pub(super) fn attached(
+        &self,
+        live: Live,
+        history: History,
+        seat: Seat,
+    ) -> Result<Attached, Error> {
         let interval = Some(self.options.checkpoint_interval).filter(|i| !i.is_zero());
         let now = Instant::now();
-        Ok(Some(Attached {
+        Ok(Attached {
             checkpointer: Checkpointer::new(self.options.checkpoint_pages, interval, now),
             lost: false,
             last_tip: live.tip()?,
@@ -95,23 +105,93 @@ impl Database {
             awaiting: None,
             next_sync: now,
             next_placement: now + self.options.monitor_interval,
+            since: now,
+            quiet_looks: 0,
+            _seat: seat,
             live,
             history,
-        }))
+        })
     }
 
-    /// Where the history goes on: as the names say, unless the files behind them say otherwise.
-    fn start(&self, here: &[Object], remote: Option<&Remote>) -> Result<Start, Error> {
+    /// Has what is staged of a database that is not there any more go out.
+    pub(super) fn queue_rest(&self) -> Result<(), Error> {
+        let here = self.local.files()?;
+        if here.is_empty() {
+            return Ok(());
+        }
+        if !self.around.views.recall() {
+            return Err(Error::Turn);
+        }
+        self.uploaders.iter().for_each(|uploader| uploader.pause());
+        self.local.prepare()?;
+        let remotes = self.look(false)?;
+        let (start, holes) = self.start(&here, &remotes)?;
+        if matches!(start, Start::Continue(_)) {
+            self.restart_uploads(&remotes, &holes, Moment::now(), None)?;
+        }
+        Ok(())
+    }
+
+    /// What each replica holds, as far as it answers. Without local state somebody must.
+    fn look(&self, fresh: bool) -> Result<Vec<Option<Remote>>, Error> {
+        let mut remotes = Vec::new();
+        let mut failure = None;
+        for storage in &self.options.replicas {
+            remotes.push(match Remote::read(&**storage) {
+                Ok(remote) => Some(remote),
+                Err(error) => {
+                    let (db, replica) = (self.options.path.display(), storage.url());
+                    tracing::error!(%db, replica, %error, "the replica cannot be read; capturing goes on");
+                    failure = Some(error);
+                    None
+                }
+            });
+        }
+        match failure {
+            Some(error) if fresh && remotes.iter().all(Option::is_none) => Err(error.into()),
+            _ => Ok(remotes),
+        }
+    }
+
+    /// Where the history goes on, and which replicas cannot follow it from what is here.
+    fn start(
+        &self,
+        here: &[Object],
+        remotes: &[Option<Remote>],
+    ) -> Result<(Start, Vec<bool>), Error> {
         let txids: Vec<Txid> = here.iter().map(|object| object.txids.max).collect();
-        let Some(remote) = remote else {
-            // Somebody looked: there are local files. The replica is looked at when it answers.
-            return Ok(txids.last().map_or(Start::Fresh, |last| Start::Continue(*last)));
-        };
-        let start = start::decide(&txids, remote.last);
+        let mut starts = Vec::new();
+        for (remote, storage) in remotes.iter().zip(&self.options.replicas) {
+            let start = |remote| self.start_of(&txids, remote, &**storage);
+            starts.push(remote.as_ref().map(start).transpose()?);
+        }
+        let start = start::combine(&starts, txids.last().copied());
+        let holes = starts.iter().map(|it| start::is_hole(&start, it.as_ref())).collect();
+        for (reason, storage) in starts.iter().zip(&self.options.replicas) {
+            if let (Start::Continue(_), Some(Start::Anchor { reason, .. })) = (&start, reason) {
+                tracing::warn!(
+                    replica = storage.url(),
+                    reason,
+                    "this replica goes on with a snapshot"
+                );
+            }
+        }
+        Ok((start, holes))
+    }
+
+    /// Where the history of one replica goes on: as the names say, unless the files behind them say
+    /// otherwise.
+    fn start_of(
+        &self,
+        txids: &[Txid],
+        remote: &Remote,
+        storage: &dyn Storage,
+    ) -> Result<Start, Error> {
+        let start = start::decide(txids, remote.last);
         if !matches!(start, Start::Continue(_)) {
             return Ok(start);
         }
-        let damage = self.damaged(&txids, remote)?;
+        let damage = self.damaged(txids, remote)?;
         let Some(after) = remote.last else {
             return Ok(damage.map_or(start, |_| Start::Fresh));
         };
@@ -120,9 +200,14 @@ impl Database {
             return anchor(damage);
         }
         if let Some(defect) = &remote.defect {
+            tracing::error!(
+                replica = storage.url(),
+                defect,
+                "the replica has a hole; it is healed"
+            );
             return anchor(format!("the replica cannot be restored: {defect}"));
         }
-        if start::replica_differs(&self.local, &*self.options.storage, remote)? {
+        if start::replica_differs(&self.local, storage, remote)? {
             let reason =
                 "it holds another history than the local state: is a second program writing to it?";
             return anchor(reason.to_string());
@@ -144,10 +229,17 @@ impl Database {
         Ok(None)
     }
 
-    fn restart_uploads(&self, remote: Option<&Remote>, as_of: Moment) -> Result<(), Error> {
-        let pending = self.pending(remote, as_of)?;
-        self.uploader.restart(remote, pending);
-        self.around.uploads.wake(self.around.upload_job);
+    fn restart_uploads(
+        &self,
+        remotes: &[Option<Remote>],
+        holes: &[bool],
+        as_of: Moment,
+        lineage: Option<u64>,
+    ) -> Result<(), Error> {
+        for ((uploader, remote), hole) in self.uploaders.iter().zip(remotes).zip(holes) {
+            let pending = self.pending(remote.as_ref(), as_of)?;
+            uploader.restart(remote.as_ref(), pending, *hole, lineage);
+        }
         Ok(())
     }
 
@@ -161,7 +253,7 @@ impl Database {
     }
 
     /// Goes on after the last captured file.
-    fn resume(&self, live: &mut Live, last: &Last) -> Result<History, Error> {
+    pub(super) fn resume(&self, live: &mut Live, last: &Last) -> Result<History, Error> {
         let header = &last.header;
         let lineage = last.tag.map_or_else(|| fastrand::u64(1..), |tag| tag.lineage);
         if header.page_size != live.page_size() {
@@ -216,7 +308,7 @@ impl Database {
     /// What the replica lacks, oldest first, and a snapshot before the file of its transaction:
     /// only with it the replica can be restored.
     fn pending(&self, remote: Option<&Remote>, as_of: Moment) -> Result<Vec<Pending>, Error> {
-        let uploaded = remote.and_then(Remote::newest_txid);
+        let uploaded = remote.and_then(Remote::newest_txids).map(|txids| txids.max);
         let mut files = self.local.staged()?;
         files.retain(|file| file.level == Level::SNAPSHOT || Some(file.txids.max) > uploaded);
         files.sort_by_key(|file| (file.txids.max, Reverse(file.level)));

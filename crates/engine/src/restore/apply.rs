@@ -148,6 +148,15 @@ impl Apply<'_> {
     }
 }
 
+/// Whether a file begins and ends as one of its name does, by ranged reads.
+pub(crate) fn check_ends(storage: &dyn Storage, file: &Object) -> Result<(), Error> {
+    let header = files::Opened::open(storage, file)?.header;
+    match header.txids == file.txids {
+        true => Ok(()),
+        false => Err(Error::Misnamed { object: name(storage, file), holds: header.txids }),
+    }
+}
+
 /// The size of the database in bytes.
 fn size_of(newest: &Header) -> u64 {
     u64::from(newest.commit) * newest.page_size.bytes() as u64

@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ltx::{PageSize, TxidRange};
+use ltx::{PageSize, Timestamp, TxidRange};
 use storage::Storage;
 
-use super::PlanError;
+use super::{PlanError, moment};
 
 /// Why a restore failed. Nothing was written then, and nothing was lost.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +68,46 @@ pub enum Error {
         /// That of the newest file.
         newest: PageSize,
     },
+    /// A file of a v0.3 backup is damaged.
+    #[error("{object} is damaged: {reason}")]
+    DamagedBackup {
+        /// The file's full name.
+        object: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of a v0.3 backup is encrypted, and not to us.
+    #[error("{object} is encrypted: {reason}")]
+    Encrypted {
+        /// The file's full name.
+        object: String,
+        /// Why it cannot be read.
+        reason: String,
+    },
+    /// A v0.3 backup has a hole.
+    #[error("WAL {index:08x} is missing from the backup, from byte {offset:08x} on")]
+    MissingWal {
+        /// Its number.
+        index: u32,
+        /// Where the missing part begins.
+        offset: u64,
+    },
+    /// The moment lies before the first snapshot of a v0.3 backup.
+    #[error("{replica}: nothing is as old as that: the backup begins at {}", moment::text(*.first))]
+    BeforeFirst {
+        /// The replica's URL.
+        replica: String,
+        /// When the oldest snapshot was made.
+        first: Timestamp,
+    },
+    /// The pieces of a WAL of a v0.3 backup make no WAL.
+    #[error("WAL {index:08x} of the backup is damaged: {reason}")]
+    BrokenWal {
+        /// Its number.
+        index: u32,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The files together lack pages of the database.
     #[error("{object} says the database has {pages} pages, but page {first} is in no file")]
     MissingPages {
@@ -127,6 +167,44 @@ pub enum Error {
         /// The output.
         path: PathBuf,
     },
+    /// The database is followed already.
+    #[error("{} is kept up to date by another process; stop it first", .path.display())]
+    Followed {
+        /// The copy.
+        path: PathBuf,
+    },
+    /// The database is not the copy of a replica.
+    #[error("{} is not a copy that follows a replica", .path.display())]
+    NoCopy {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The copy was never brought to a known state.
+    #[error("{} was not brought up to date to the end: nobody knows which transaction it holds", .path.display())]
+    Unfinished {
+        /// The copy.
+        path: PathBuf,
+    },
+    /// SQLite could not write to the copy.
+    #[error("{}: {reason}", .path.display())]
+    Copy {
+        /// The copy.
+        path: PathBuf,
+        /// What SQLite says.
+        reason: String,
+    },
+    /// A file belongs to another history than the copy.
+    #[error("{object} belongs to another history than the copy")]
+    OtherHistory {
+        /// The file's full name.
+        object: String,
+    },
+    /// A backup that has an end, and does not go on.
+    #[error("{replica} holds a backup of Litestream 0.3 only, which cannot be followed")]
+    NotFollowable {
+        /// The replica's URL.
+        replica: String,
+    },
     /// The output could not be written.
     #[error("{}: {reason}", .path.display())]
     Output {
@@ -171,25 +249,40 @@ impl Error {
             | Error::Misnamed { .. }
             | Error::PageSizeChange { .. }
             | Error::MissingPages { .. }
+            | Error::DamagedBackup { .. }
+            | Error::Encrypted { .. }
+            | Error::MissingWal { .. }
+            | Error::BrokenWal { .. }
+            | Error::BeforeFirst { .. }
+            | Error::OtherHistory { .. }
+            | Error::NotFollowable { .. }
             | Error::Unproven { .. }
             | Error::Corrupt { .. } => ErrorKind::NotRestorable,
             Error::Exists { .. }
             | Error::Leftover { .. }
             | Error::NotAFile { .. }
             | Error::InUse { .. }
+            | Error::Followed { .. }
+            | Error::NoCopy { .. }
+            | Error::Unfinished { .. }
             | Error::Concurrent { .. } => ErrorKind::Refused,
             Error::Output { reason, .. } => match reason.kind() {
                 io::ErrorKind::PermissionDenied => ErrorKind::Denied,
                 _ => ErrorKind::Other,
             },
             Error::Storage(error) => match error {
-                storage::Error::Denied { .. } => ErrorKind::Denied,
-                storage::Error::Unreachable { .. } => ErrorKind::Unreachable,
+                storage::Error::Denied { .. }
+                | storage::Error::Expired { .. }
+                | storage::Error::NoBucket { .. } => ErrorKind::Denied,
+                storage::Error::Unreachable { .. }
+                | storage::Error::Throttled { .. }
+                | storage::Error::Corrupt { .. } => ErrorKind::Unreachable,
                 storage::Error::NotFound { .. } | storage::Error::Short { .. } => {
                     ErrorKind::NotRestorable
                 }
                 _ => ErrorKind::Other,
             },
+            Error::Copy { .. } => ErrorKind::Other,
             Error::Cancelled => ErrorKind::Cancelled,
         }
     }
@@ -199,7 +292,7 @@ impl Error {
         matches!(self, Error::Storage(error) if error.is_not_found())
     }
 
-    pub(super) fn output(path: &Path, reason: io::Error) -> Error {
+    pub(crate) fn output(path: &Path, reason: io::Error) -> Error {
         Error::Output { path: path.to_owned(), reason }
     }
 
@@ -218,5 +311,5 @@ impl Error {
 
 /// The full name of an object, for messages.
 pub(super) fn name(storage: &dyn Storage, object: &storage::Object) -> String {
-    format!("{}/{object}", storage.url())
+    storage.name(object.level, object.txids)
 }

@@ -41,10 +41,21 @@ impl Output {
         Ok(output)
     }
 
+    /// A place beside a database that is there, for a file that will not take its place.
+    pub(super) fn beside(path: &Path) -> Output {
+        Output { path: path.to_owned(), force: false }
+    }
+
+    /// Creates the directory that it is in.
+    pub(super) fn create_directory(&self) -> Result<(), Error> {
+        let directory = self.directory();
+        create_directories(directory).map_err(|error| Error::output(directory, error))
+    }
+
     /// Creates the temporary file, owned and readable as the database will be.
     pub(super) fn create_temp(&self) -> Result<TempFile, Error> {
+        self.create_directory()?;
         let directory = self.directory();
-        create_directories(directory).map_err(|error| Error::output(directory, error))?;
         let temp = with_suffix(&self.path, ".restore.tmp");
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::WouldBlock => Error::Concurrent { path: self.path.clone() },
@@ -115,7 +126,7 @@ impl Output {
 }
 
 /// Follows a symbolic link, so that the file it means is replaced and not the link.
-fn resolve(path: &Path) -> Result<PathBuf, Error> {
+pub(super) fn resolve(path: &Path) -> Result<PathBuf, Error> {
     match path.symlink_metadata() {
         Ok(metadata) if metadata.is_symlink() => {
             fs::canonicalize(path).map_err(|error| Error::output(path, error))
@@ -125,14 +136,14 @@ fn resolve(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-fn directory_of(path: &Path) -> &Path {
+pub(super) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
@@ -157,6 +168,6 @@ fn create_directories(directory: &Path) -> io::Result<()> {
     sync_directory(above)
 }
 
-fn sync_directory(directory: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }

@@ -7,6 +7,9 @@
 mod chain;
 mod error;
 
+use std::cmp::Ordering;
+use std::convert::Infallible;
+
 use ltx::{Timestamp, Txid};
 use storage::Object;
 
@@ -107,34 +110,89 @@ fn at_txid(objects: &[Object], txid: Txid) -> Result<Chain, PlanError> {
             txid,
             object: *container,
             before: chain.end(),
-            after: chain::first_restorable_after(objects, txid),
+            after: chain::states(objects).iter().map(|it| it.txids.max).find(|it| *it > txid),
         }),
         None => Err(chain.gap(objects)),
     }
 }
 
-/// The chain ends before the first file that is newer than the moment. Should a clock have been
-/// set back, later files that claim an earlier time do not count either.
-fn at_timestamp(objects: &[Object], moment: Timestamp) -> Result<Chain, PlanError> {
-    let fits = |file: &Object| file.created <= moment;
-    let chain = Chain::build(objects, fits);
-    let whole = Chain::build(objects, |_| true);
-    let fitting: Vec<Object> = objects.iter().copied().filter(fits).collect();
-    if let Some(next) = chain.next_beyond_gap(&fitting)
-        && whole.end().is_none_or(|end| end < next.txids.min)
-    {
-        return Err(whole.gap(objects));
-    }
-    if chain.files.is_empty() {
-        let whole_databases = objects.iter().filter(|file| file.txids.min == Txid::FIRST);
-        return match whole_databases.map(|file| file.created).min().zip(whole.files.last()) {
-            Some((first, last)) => {
-                Err(PlanError::BeforeFirst { moment, first, last: last.created })
+/// How a copy that stands at a transaction gets to the newest one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Onward {
+    /// It is there.
+    Nothing,
+    /// By applying these, oldest first.
+    Files(Vec<Object>),
+    /// The replica ends before it.
+    Ahead,
+    /// There is no unbroken way.
+    Broken,
+}
+
+/// The way on after a transaction.
+#[must_use]
+pub fn onward(objects: &[Object], after: Txid) -> Onward {
+    let newest = objects.iter().map(|file| file.txids.max).max();
+    match newest.map(|newest| newest.cmp(&after)) {
+        None => Onward::Broken,
+        Some(Ordering::Less) => Onward::Ahead,
+        Some(Ordering::Equal) => Onward::Nothing,
+        Some(Ordering::Greater) => {
+            let chain = Chain::onward(objects, after);
+            match chain.end() == newest {
+                true => Onward::Files(chain.files),
+                false => Onward::Broken,
             }
-            None => Err(whole.gap(objects)),
-        };
+        }
     }
-    Ok(chain)
+}
+
+/// By the times of the listing; see [`at_moment`] for exact ones.
+fn at_timestamp(objects: &[Object], moment: Timestamp) -> Result<Chain, PlanError> {
+    let found = at_moment(objects, moment, |file| Ok::<_, Infallible>(file.created));
+    let Ok(txid) = found;
+    at_txid(objects, txid?)
+}
+
+/// Every state that can be restored, by a file that ends with it, oldest first.
+#[must_use]
+pub fn states(objects: &[Object]) -> Vec<Object> {
+    chain::states(objects)
+}
+
+/// The last transaction at or before the moment.
+///
+/// `time` tells when a file's last transaction was captured. It is asked for few files only, by
+/// binary search over the order of the transactions: should a clock have been set back, the state
+/// that is found was followed by one that is newer than the moment.
+pub fn at_moment<E>(
+    objects: &[Object],
+    moment: Timestamp,
+    mut time: impl FnMut(&Object) -> Result<Timestamp, E>,
+) -> Result<Result<Txid, PlanError>, E> {
+    let states = chain::states(objects);
+    let Some((oldest, newest)) = states.first().zip(states.last()) else {
+        return Ok(Err(Chain::default().gap(objects)));
+    };
+    let (mut old, mut new) = (0, states.len());
+    while old < new {
+        let middle = old.midpoint(new);
+        if time(&states[middle])? <= moment { old = middle + 1 } else { new = middle }
+    }
+    let Some(found) = old.checked_sub(1).map(|at| states[at].txids.max) else {
+        let (first, last) = (time(oldest)?, time(newest)?);
+        return Ok(Err(PlanError::BeforeFirst { moment, first, last }));
+    };
+    // Files behind a hole may hold a later state that is still not after the moment.
+    let next = states.get(old).map(|state| state.txids.max);
+    let hidden = objects.iter().filter(|file| {
+        let end = file.txids.max;
+        file.created <= moment && end > found && next.is_none_or(|next| end < next)
+    });
+    match hidden.min_by_key(|file| file.txids) {
+        Some(file) => Ok(Err(Chain::build(objects, |it| it.txids.max <= found).gap_before(file))),
+        None => Ok(Ok(found)),
+    }
 }
 
 #[cfg(test)]

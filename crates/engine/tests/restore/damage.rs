@@ -259,7 +259,7 @@ fn what_could_not_be_looked_at_is_told_apart() {
 }
 
 #[test]
-fn a_file_that_vanishes_is_planned_around() {
+fn a6_a_file_that_vanishes_is_planned_around() {
     let vectors = Vectors::open("ps4096");
     let hash = restored(Faulty::storage(&vectors, Fault::Vanishes), 7).expect("from other files");
     assert_eq!(hash, vectors.hashes()[&7]);

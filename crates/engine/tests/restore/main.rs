@@ -4,4 +4,5 @@ mod damage;
 mod model;
 mod outputs;
 mod support;
+mod v3;
 mod vectors;

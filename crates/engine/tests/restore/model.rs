@@ -156,7 +156,7 @@ fn a_database_that_is_not_the_captured_one_is_not_handed_over() {
 }
 
 #[test]
-fn beyond_the_lock_page_the_database_is_sparse_and_right() {
+fn a14_beyond_the_lock_page_the_database_is_sparse_and_right() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let storage: Arc<dyn Storage> = Arc::new(FileStorage::new(directory.path().join("replica")));
     let size = PageSize::new(65536).expect("page size");

@@ -67,12 +67,12 @@ impl Vectors {
     }
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors")
 }
 
 /// Copies a replica. Git keeps no times, so each file gets that of its header, as it had.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("directory") {
         let entry = entry.expect("entry");
         let (from, to) = (entry.path(), to.join(entry.file_name()));

@@ -6,9 +6,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use ltx::TxidRange;
+use ltx::{Timestamp, TxidRange};
 
-use crate::{Error, Ownership, Result, layout};
+use crate::{Error, Key, Ownership, Result, layout};
 
 /// One name in a directory.
 pub(super) struct Entry {
@@ -40,6 +40,32 @@ pub(super) fn entries(directory: &Path) -> Result<Vec<Entry>> {
             Ok(Entry { name: entry.file_name(), path: entry.path() })
         })
         .collect()
+}
+
+/// All files below a directory, itself below `root`.
+pub(super) fn keys(root: &Path, directory: &str) -> Result<Vec<Key>> {
+    let mut keys = Vec::new();
+    let mut ahead = vec![directory.to_owned()];
+    while let Some(directory) = ahead.pop() {
+        for Entry { name, path } in entries(&root.join(&directory))? {
+            let Some(name) = name.to_str() else { continue };
+            let name =
+                if directory.is_empty() { name.into() } else { format!("{directory}/{name}") };
+            let metadata = match fs::metadata(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata.map_err(|error| name_error(&path, error))?,
+            };
+            if metadata.is_dir() {
+                ahead.push(name);
+                continue;
+            }
+            let modified = metadata.modified().map_err(|error| name_error(&path, error))?;
+            let modified = Timestamp::from_system_time(modified);
+            keys.push(Key { name, size: metadata.len(), modified });
+        }
+    }
+    keys.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(keys)
 }
 
 /// Creates a directory and its missing parents, each recorded on disk in the one above it.

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use ltx::{Level, Timestamp, Txid, TxidRange};
-use storage::{Error, Object, Storage};
+use storage::{Condition, Error, Object, Storage};
 
 /// An empty storage, and whatever must live as long as it does.
 pub(crate) struct Fixture {
@@ -14,10 +14,29 @@ pub(crate) struct Fixture {
     pub(crate) keep: Box<dyn Any>,
 }
 
-type Check = fn(&dyn Storage);
+/// Which creation times a listing shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// Those of the uploader, to the millisecond.
+    Millis,
+    /// Those of the uploader, to the second.
+    Seconds,
+    /// When the object arrived.
+    Arrival,
+}
+
+/// What a kind of storage is known to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Abilities {
+    pub(crate) times: Times,
+    /// Whether it keeps to conditions.
+    pub(crate) conditions: bool,
+}
+
+type Check = fn(&dyn Storage, Abilities);
 
 /// Runs every check on a storage of its own.
-pub(crate) fn run(fixture: impl Fn() -> Fixture) {
+pub(crate) fn run(abilities: Abilities, fixture: impl Fn() -> Fixture) {
     let checks: &[(&str, Check)] = &[
         ("an empty replica is empty", an_empty_replica_is_empty),
         ("what is put can be read", what_is_put_can_be_read),
@@ -32,10 +51,14 @@ pub(crate) fn run(fixture: impl Fn() -> Fixture) {
         ("deleting twice is fine", deleting_twice_is_fine),
         ("empty and large objects", empty_and_large_objects),
         ("uploads run side by side", uploads_run_side_by_side),
+        ("long lists come in pages", long_lists_come_in_pages),
+        ("a large object is read in ranges", a_large_object_is_read_in_ranges),
+        ("other names are told", other_names_are_told),
+        ("conditions are kept or refused", conditions_are_kept_or_refused),
     ];
     for (name, check) in checks {
         println!("{name}");
-        check(&*fixture().storage);
+        check(&*fixture().storage, abilities);
     }
 }
 
@@ -63,24 +86,40 @@ fn names(objects: &[Object]) -> Vec<(u64, u64)> {
     objects.iter().map(|object| (object.txids.min.get(), object.txids.max.get())).collect()
 }
 
-fn an_empty_replica_is_empty(storage: &dyn Storage) {
+/// Listed objects are those that were put; their times are as good as the storage can tell.
+fn expect_listed(listed: &[Object], put: &[Object], times: Times) {
+    let shown = |object: &Object| Object { created: shown(object.created, times), ..*object };
+    let listed: Vec<Object> = listed.iter().map(shown).collect();
+    assert_eq!(listed, put.iter().map(shown).collect::<Vec<_>>());
+}
+
+/// What is left of a time, for comparisons.
+fn shown(created: Timestamp, times: Times) -> Timestamp {
+    Timestamp::from_millis(match times {
+        Times::Millis => created.as_millis(),
+        Times::Seconds => created.as_millis().div_euclid(1000),
+        Times::Arrival => 0,
+    })
+}
+
+fn an_empty_replica_is_empty(storage: &dyn Storage, _: Abilities) {
     for level in Level::all() {
         assert_eq!(storage.list(level, Txid::FIRST).expect("list"), []);
     }
     assert_eq!(storage.unknown().expect("unknown"), Vec::<String>::new());
 }
 
-fn what_is_put_can_be_read(storage: &dyn Storage) {
+fn what_is_put_can_be_read(storage: &dyn Storage, it: Abilities) {
     let put = put(storage, Level::L0, range(1, 1), b"hello");
     assert_eq!((put.level, put.txids, put.size), (Level::L0, range(1, 1), 5));
     assert_eq!(put.created.as_millis(), NOON);
-    assert_eq!(storage.list(Level::L0, Txid::FIRST).expect("list"), [put]);
+    expect_listed(&storage.list(Level::L0, Txid::FIRST).expect("list"), &[put], it.times);
     assert_eq!(read(storage, Level::L0, range(1, 1), 0), b"hello");
     assert_eq!(storage.list(Level::SNAPSHOT, Txid::FIRST).expect("list"), []);
     assert_eq!(storage.unknown().expect("unknown"), Vec::<String>::new());
 }
 
-fn ranges_are_exact(storage: &dyn Storage) {
+fn ranges_are_exact(storage: &dyn Storage, _: Abilities) {
     let bytes: Vec<u8> = (0..=255).collect();
     put(storage, Level::SNAPSHOT, range(1, 9), &bytes);
     let mut part = [0; 16];
@@ -93,7 +132,7 @@ fn ranges_are_exact(storage: &dyn Storage) {
     assert_eq!(read(storage, Level::SNAPSHOT, range(1, 9), 256), b"");
 }
 
-fn missing_objects_are_not_found(storage: &dyn Storage) {
+fn missing_objects_are_not_found(storage: &dyn Storage, _: Abilities) {
     put(storage, Level::L0, range(2, 2), b"other");
     let read = storage.read_at(Level::L0, range(1, 1), 0, &mut [0; 1]);
     let error = read.expect_err("read of a missing object");
@@ -103,7 +142,7 @@ fn missing_objects_are_not_found(storage: &dyn Storage) {
     assert!(error.is_not_found(), "{error:?}");
 }
 
-fn lists_are_ordered_and_seek(storage: &dyn Storage) {
+fn lists_are_ordered_and_seek(storage: &dyn Storage, _: Abilities) {
     let level = Level::all().nth(1).expect("level 1");
     for (min, max) in [(300, 300), (1, 16), (17, 40), (17, 30), (0xa_0000, 0xa_0001)] {
         put(storage, level, range(min, max), b"x");
@@ -117,17 +156,18 @@ fn lists_are_ordered_and_seek(storage: &dyn Storage) {
     assert_eq!(list(u64::MAX), []);
 }
 
-fn times_keep_their_milliseconds(storage: &dyn Storage) {
+fn times_keep_their_milliseconds(storage: &dyn Storage, it: Abilities) {
     for (number, millis) in [0, 1, 999, NOON, NOON + 1].into_iter().enumerate() {
         let txids = range(number as u64 + 1, number as u64 + 1);
         let created = Timestamp::from_millis(millis);
         storage.create(Level::L0, txids, created).expect("create").commit().expect("commit");
         let listed = storage.list(Level::L0, txids.min).expect("list");
-        assert_eq!(listed.iter().map(|it| it.created).collect::<Vec<_>>(), [created]);
+        let listed = listed.iter().map(|object| shown(object.created, it.times));
+        assert_eq!(listed.collect::<Vec<_>>(), [shown(created, it.times)]);
     }
 }
 
-fn nothing_is_seen_before_commit(storage: &dyn Storage) {
+fn nothing_is_seen_before_commit(storage: &dyn Storage, _: Abilities) {
     let mut upload =
         storage.create(Level::L0, range(1, 1), Timestamp::from_millis(NOON)).expect("create");
     upload.write_all(b"half").expect("write");
@@ -141,7 +181,7 @@ fn nothing_is_seen_before_commit(storage: &dyn Storage) {
     assert_eq!(read(storage, Level::L0, range(1, 1), 0), b"half and half");
 }
 
-fn a_dropped_upload_leaves_nothing(storage: &dyn Storage) {
+fn a_dropped_upload_leaves_nothing(storage: &dyn Storage, _: Abilities) {
     put(storage, Level::L0, range(1, 1), b"first");
     for txids in [range(1, 1), range(2, 2)] {
         let mut upload =
@@ -152,14 +192,14 @@ fn a_dropped_upload_leaves_nothing(storage: &dyn Storage) {
     assert_eq!(read(storage, Level::L0, range(1, 1), 0), b"first");
 }
 
-fn a_second_put_replaces_the_first(storage: &dyn Storage) {
+fn a_second_put_replaces_the_first(storage: &dyn Storage, it: Abilities) {
     put(storage, Level::L0, range(7, 7), b"a longer first version");
     let second = put(storage, Level::L0, range(7, 7), b"second");
     assert_eq!(read(storage, Level::L0, range(7, 7), 0), b"second");
-    assert_eq!(storage.list(Level::L0, Txid::FIRST).expect("list"), [second]);
+    expect_listed(&storage.list(Level::L0, Txid::FIRST).expect("list"), &[second], it.times);
 }
 
-fn files_are_copied_in(storage: &dyn Storage) {
+fn files_are_copied_in(storage: &dyn Storage, _: Abilities) {
     let mut file = tempfile::NamedTempFile::new().expect("temporary file");
     let bytes = vec![0x5a; 3_000_000];
     file.write_all(&bytes).expect("write");
@@ -170,7 +210,7 @@ fn files_are_copied_in(storage: &dyn Storage) {
     assert_eq!(std::fs::read(file.path()).expect("source").len(), bytes.len(), "source is kept");
 }
 
-fn deleting_twice_is_fine(storage: &dyn Storage) {
+fn deleting_twice_is_fine(storage: &dyn Storage, _: Abilities) {
     put(storage, Level::L0, range(1, 1), b"a");
     put(storage, Level::L0, range(2, 2), b"b");
     let gone = [(Level::L0, range(1, 1)), (Level::SNAPSHOT, range(1, 5))];
@@ -180,7 +220,7 @@ fn deleting_twice_is_fine(storage: &dyn Storage) {
     storage.delete(&[]).expect("delete nothing");
 }
 
-fn empty_and_large_objects(storage: &dyn Storage) {
+fn empty_and_large_objects(storage: &dyn Storage, _: Abilities) {
     assert_eq!(put(storage, Level::L0, range(1, 1), b"").size, 0);
     assert_eq!(read(storage, Level::L0, range(1, 1), 0), b"");
     let large: Vec<u8> = (0..12_000_000_u32).map(|i| (i / 7 + i % 251) as u8).collect();
@@ -188,7 +228,7 @@ fn empty_and_large_objects(storage: &dyn Storage) {
     assert_eq!(read(storage, Level::SNAPSHOT, range(1, 1), 0), large);
 }
 
-fn uploads_run_side_by_side(storage: &dyn Storage) {
+fn uploads_run_side_by_side(storage: &dyn Storage, _: Abilities) {
     std::thread::scope(|scope| {
         for number in 1..=16 {
             scope.spawn(move || {
@@ -202,4 +242,87 @@ fn uploads_run_side_by_side(storage: &dyn Storage) {
         let byte = object.txids.min.get() as u8;
         assert_eq!(read(storage, Level::L0, object.txids, 0), vec![byte; 100_000]);
     }
+}
+
+fn long_lists_come_in_pages(storage: &dyn Storage, _: Abilities) {
+    const COUNT: u64 = 1_050;
+    std::thread::scope(|scope| {
+        for worker in 0..8 {
+            scope.spawn(move || {
+                for number in (1..=COUNT).filter(|it| it % 8 == worker) {
+                    put(storage, Level::L0, range(number, number), b"x");
+                }
+            });
+        }
+    });
+    let listed = storage.list(Level::L0, Txid::FIRST).expect("list");
+    assert_eq!(names(&listed), (1..=COUNT).map(|it| (it, it)).collect::<Vec<_>>());
+    let late = storage.list(Level::L0, Txid::new(COUNT - 1).expect("txid")).expect("list");
+    assert_eq!(names(&late), [(COUNT - 1, COUNT - 1), (COUNT, COUNT)]);
+    let all: Vec<_> = listed.iter().map(|it| (Level::L0, it.txids)).collect();
+    storage.delete(&all).expect("delete many");
+    assert_eq!(storage.list(Level::L0, Txid::FIRST).expect("list"), []);
+}
+
+fn a_large_object_is_read_in_ranges(storage: &dyn Storage, _: Abilities) {
+    let large: Vec<u8> = (0..12_000_000_u32).map(|it| (it / 13 + it % 241) as u8).collect();
+    put(storage, Level::SNAPSHOT, range(1, 4), &large);
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let large = &large;
+            scope.spawn(move || {
+                let mut buf = vec![0; 1 << 20];
+                for offset in (worker << 20..large.len() - buf.len()).step_by(4 << 20) {
+                    let read =
+                        storage.read_at(Level::SNAPSHOT, range(1, 4), offset as u64, &mut buf);
+                    read.expect("a range");
+                    assert!(buf == large[offset..offset + buf.len()], "at {offset}");
+                }
+            });
+        }
+    });
+    let from = 11_999_000;
+    assert_eq!(read(storage, Level::SNAPSHOT, range(1, 4), from as u64), &large[from..]);
+}
+
+fn other_names_are_told(storage: &dyn Storage, it: Abilities) {
+    put(storage, Level::L0, range(1, 1), b"x");
+    if it.conditions {
+        storage.put_if("notes.txt", b"other", &Condition::Absent).expect("put another name");
+        assert_eq!(storage.unknown().expect("unknown"), ["notes.txt"]);
+        let keys = storage.keys("").expect("keys");
+        assert!(keys.iter().any(|key| key.name == "notes.txt" && key.size == 5), "{keys:?}");
+        let mut text = String::new();
+        let mut reader = storage.open_key("notes.txt").expect("open");
+        reader.read_to_string(&mut text).expect("read");
+        assert_eq!(text, "other");
+    }
+    let missing = storage.open_key("none.txt").err().expect("open of a missing name");
+    assert!(missing.is_not_found(), "{missing:?}");
+}
+
+fn conditions_are_kept_or_refused(storage: &dyn Storage, it: Abilities) {
+    assert_eq!(storage.keeps_conditions().expect("try conditions"), it.conditions);
+    if !it.conditions {
+        return;
+    }
+    let winners: usize = std::thread::scope(|scope| {
+        let tries: Vec<_> = (0..8)
+            .map(|it| {
+                let name = format!("writer {it}");
+                scope.spawn(move || {
+                    storage.put_if("race", name.as_bytes(), &Condition::Absent).is_ok()
+                })
+            })
+            .collect();
+        tries.into_iter().map(|it| usize::from(it.join().expect("join"))).sum()
+    });
+    assert_eq!(winners, 1, "one of eight creates it");
+    let (body, version) = storage.get_versioned("race").expect("read it");
+    assert!(body.starts_with(b"writer "));
+    let next =
+        storage.put_if("race", b"next", &Condition::Unchanged(version.clone())).expect("put");
+    let stale = storage.put_if("race", b"stale", &Condition::Unchanged(version));
+    assert!(matches!(stale, Err(Error::Conflict { .. })), "{stale:?}");
+    assert_eq!(storage.get_versioned("race").expect("read it"), (b"next".to_vec(), next));
 }

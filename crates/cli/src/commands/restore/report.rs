@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use engine::restore::{IntegrityCheck, Outcome, Plan};
+use engine::restore::{IntegrityCheck, Moments, Outcome, Plan, Rung};
 use serde::Serialize;
 use storage::{Object, Url};
 
@@ -62,6 +62,30 @@ struct PlanSummary<'a> {
     min_txid: String,
     max_txid: String,
     files: Vec<Row>,
+    restorable: Restorable,
+}
+
+/// Which moments there are.
+#[derive(Serialize)]
+struct Restorable {
+    states: usize,
+    first_txid: String,
+    first: String,
+    last_txid: String,
+    last: String,
+}
+
+impl Restorable {
+    fn of(moments: &Moments) -> Restorable {
+        let Moments { first, last, states, .. } = *moments;
+        Restorable {
+            states,
+            first_txid: first.0.to_string(),
+            first: output::moment(first.1),
+            last_txid: last.0.to_string(),
+            last: output::moment(last.1),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -85,7 +109,7 @@ impl Report<'_> {
         let timestamp = output::moment(outcome.timestamp);
         if self.json {
             return output::json(&Summary {
-                txid: outcome.txid.to_string(),
+                txid: outcome.txid.map(|txid| txid.to_string()).unwrap_or_default(),
                 duration_ms: took.as_millis(),
                 integrity_check,
                 details: Some(Details {
@@ -106,10 +130,13 @@ impl Report<'_> {
         if outcome.integrity != IntegrityCheck::None {
             checked += &format!(", SQLite's {integrity_check} check passed");
         }
+        let state = match outcome.txid {
+            Some(txid) => format!("transaction {txid}"),
+            None => "the v0.3 backup".to_owned(),
+        };
         output::line(format_args!(
-            "restored {}: transaction {} of {timestamp}, {} from {} in {}{checked}",
+            "restored {}: {state} of {timestamp}, {} from {} in {}{checked}",
             self.output.display(),
-            outcome.txid,
             output::bytes(outcome.bytes),
             if outcome.files == 1 { "1 file".into() } else { format!("{} files", outcome.files) },
             output::duration(took),
@@ -134,7 +161,7 @@ impl Report<'_> {
     }
 
     /// What would be done.
-    pub fn plan(&self, plan: &Plan) -> Result<()> {
+    pub fn plan(&self, plan: &Plan, moments: &Moments) -> Result<()> {
         let first = plan.files().iter().map(|file| file.txids.min).min();
         let (min_txid, max_txid) =
             (first.map(|txid| txid.to_string()).unwrap_or_default(), plan.txid().to_string());
@@ -142,7 +169,9 @@ impl Report<'_> {
         if self.json {
             let target_path = self.output.display().to_string();
             let (source, replica) = (self.source, self.kind());
-            let summary = PlanSummary { source, target_path, replica, min_txid, max_txid, files };
+            let restorable = Restorable::of(moments);
+            let summary =
+                PlanSummary { source, target_path, replica, min_txid, max_txid, files, restorable };
             return output::json(&summary);
         }
         output::line(format_args!(
@@ -155,7 +184,18 @@ impl Report<'_> {
             max_txid
         ))?;
         let header = ["level", "file", "min_txid", "max_txid", "size", "timestamp"];
-        output::table(&header, files.into_iter().map(Row::cells))
+        output::table(&header, files.into_iter().map(Row::cells))?;
+        output::line(format_args!(
+            "\nStates that can be restored: {}, from {} to {}",
+            output::count(moments.states as u64),
+            output::moment(moments.first.1),
+            output::moment(moments.last.1)
+        ))?;
+        let rung = |rung: &Rung| {
+            let within = jiff::SignedDuration::try_from(rung.within).unwrap_or_default();
+            vec![format!("the last {within:#}"), output::count(rung.states as u64)]
+        };
+        output::table(&["within", "states"], moments.ladder.iter().map(rung))
     }
 
     fn summary(&self, status: &'static str) -> Summary {
@@ -169,9 +209,7 @@ impl Report<'_> {
     }
 
     fn kind(&self) -> &'static str {
-        match self.url {
-            Url::File(_) => "file",
-        }
+        self.url.kind()
     }
 }
 

@@ -27,15 +27,17 @@ impl Opened {
     /// Reads what is needed to find the pages of a file.
     pub(super) fn open(storage: &dyn Storage, object: &Object) -> Result<Opened, Error> {
         let damaged = |reason| Error::damaged(storage, object, reason);
-        let (header, tail, body) = if object.size <= SMALL {
+        let (header, body) = if object.size <= SMALL {
             let body = read(storage, object, 0..object.size)?;
             let header = body.first_chunk().ok_or(ltx::Error::Truncated).map_err(damaged)?;
-            (Header::decode(header).map_err(damaged)?, Vec::new(), Some(body))
+            (Header::decode(header).map_err(damaged)?, Some(body))
         } else {
-            let header = read_header(storage, object)?;
-            (header, read_tail(storage, object)?, None)
+            (read_header(storage, object)?, None)
         };
-        let index = Index::parse(body.as_ref().unwrap_or(&tail), object.size).map_err(damaged)?;
+        let index = match &body {
+            Some(body) => Index::parse(body, object.size).map_err(damaged)?,
+            None => read_index(storage, object)?,
+        };
         Ok(Opened { object: *object, header, index, body })
     }
 
@@ -78,18 +80,19 @@ pub(super) fn read_header(storage: &dyn Storage, object: &Object) -> Result<Head
     Header::decode(&header).map_err(|reason| Error::damaged(storage, object, reason))
 }
 
-fn read_tail(storage: &dyn Storage, object: &Object) -> Result<Vec<u8>, Error> {
+/// Reads the index of a large file: with luck at once, else in a stream.
+fn read_index(storage: &dyn Storage, object: &Object) -> Result<Index, Error> {
+    let damaged = |reason| Error::damaged(storage, object, reason);
     let guess = (object.size / 64).clamp(TAIL.start, TAIL.end).min(object.size);
     let tail = read(storage, object, object.size - guess..object.size)?;
-    let length = tail
-        .last_chunk()
-        .ok_or(ltx::Error::Truncated)
-        .and_then(|end| Index::tail_len(end, object.size))
-        .map_err(|reason| Error::damaged(storage, object, reason))?;
+    let end = tail.last_chunk().ok_or(ltx::Error::Truncated).map_err(damaged)?;
+    let length = Index::tail_len(end, object.size).map_err(damaged)?;
     if length <= guess {
-        return Ok(tail);
+        return Index::parse(&tail, object.size).map_err(damaged);
     }
-    read(storage, object, object.size - length..object.size)
+    drop(tail);
+    let stream = storage.open(object.level, object.txids, object.size - length)?;
+    Index::read(stream, length, object.size).map_err(damaged)
 }
 
 fn read(storage: &dyn Storage, object: &Object, range: Range<u64>) -> Result<Vec<u8>, Error> {

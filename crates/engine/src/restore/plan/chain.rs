@@ -1,16 +1,18 @@
 //! Chains of files without a hole.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use ltx::{Level, Timestamp, Txid};
 use storage::Object;
 
 use super::PlanError;
 
-/// Files that follow each other without a hole, from transaction 1 on, as far as they reach.
+/// Files that follow each other without a hole, as far as they reach.
 #[derive(Debug, Default)]
 pub(super) struct Chain {
+    /// The transaction after which it begins; if there is none, it begins with the first.
+    after: Option<Txid>,
     pub(super) files: Vec<Object>,
 }
 
@@ -22,26 +24,41 @@ impl Chain {
         candidates.sort_unstable_by_key(|file| file.txids);
         let mut chain = Chain::default();
         chain.files.extend(newest_snapshot(&candidates));
+        chain.extend(candidates);
+        chain
+    }
 
+    /// The chain that goes on after a transaction, by files that hold no whole database.
+    pub(super) fn onward(objects: &[Object], after: Txid) -> Chain {
+        let mut candidates: Vec<&Object> =
+            objects.iter().filter(|file| file.txids.min > Txid::FIRST).collect();
+        candidates.sort_unstable_by_key(|file| file.txids);
+        let mut chain = Chain { after: Some(after), files: Vec::new() };
+        chain.extend(candidates);
+        chain
+    }
+
+    /// Goes on with the file that reaches furthest, again and again.
+    fn extend(&mut self, sorted: Vec<&Object>) {
         let mut furthest: Option<&Object> = None;
-        let mut ahead = candidates.into_iter().peekable();
+        let mut ahead = sorted.into_iter().peekable();
         loop {
-            let wanted = chain.next_wanted();
+            let wanted = self.next_wanted();
             while let Some(file) = ahead.next_if(|file| file.txids.min <= wanted) {
                 if furthest.is_none_or(|best| reach(file) > reach(best)) {
                     furthest = Some(file);
                 }
             }
             match furthest {
-                Some(file) if file.txids.max >= wanted => chain.files.push(*file),
-                _ => return chain,
+                Some(file) if file.txids.max >= wanted => self.files.push(*file),
+                _ => return,
             }
         }
     }
 
     /// The last transaction that is reached.
     pub(super) fn end(&self) -> Option<Txid> {
-        self.files.last().map(|file| file.txids.max)
+        self.files.last().map(|file| file.txids.max).or(self.after)
     }
 
     /// The first transaction that is not reached.
@@ -78,22 +95,22 @@ fn reach(file: &Object) -> (Txid, Reverse<Txid>, Level, Reverse<Timestamp>) {
     (file.txids.max, Reverse(file.txids.min), file.level, Reverse(file.created))
 }
 
-/// The first transaction after `txid` at which a restore can end.
-pub(super) fn first_restorable_after(objects: &[Object], txid: Txid) -> Option<Txid> {
+/// For each transaction at which a restore can end a file that ends there, the least compacted
+/// one, in the order of their transactions.
+pub(super) fn states(objects: &[Object]) -> Vec<Object> {
     let mut by_end: Vec<&Object> = objects.iter().collect();
     by_end.sort_unstable_by_key(|file| (file.txids.max, file.txids.min));
-    let mut restorable = BTreeSet::new();
+    let mut states: BTreeMap<Txid, Object> = BTreeMap::new();
     for file in by_end {
         let (min, max) = (file.txids.min, file.txids.max);
         let starts = min == Txid::FIRST;
-        let joins =
-            || restorable.range(..max).next_back().is_some_and(|end: &Txid| end.next() >= min);
-        if starts || joins() {
-            if max > txid {
-                return Some(max);
+        let joins = || states.range(..max).next_back().is_some_and(|(end, _)| end.next() >= min);
+        if starts || states.contains_key(&max) || joins() {
+            let state = states.entry(max).or_insert(*file);
+            if file.level < state.level {
+                *state = *file;
             }
-            restorable.insert(max);
         }
     }
-    None
+    states.into_values().collect()
 }

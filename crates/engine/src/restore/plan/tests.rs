@@ -56,6 +56,40 @@ fn no_snapshot_is_needed_where_a_level_begins_at_one() {
 }
 
 #[test]
+fn a48_a_moment_is_found_by_few_looks() {
+    let objects: Vec<Object> = (1..=10_000).map(|at| file(0, at, at)).collect();
+    let mut looks = 0;
+    let found = at_moment(&objects, moment(4_321), |file| {
+        looks += 1;
+        Ok::<_, Infallible>(file.created)
+    });
+    let Ok(found) = found;
+    assert_eq!(found, Ok(txid(4_321)));
+    assert!(looks <= 14, "{looks} looks at 10,000 files");
+}
+
+#[test]
+fn a_copy_goes_on_by_what_leads_to_the_newest() {
+    let objects = [file(9, 1, 9), file(1, 3, 6), file(0, 7, 7), file(0, 8, 8), file(0, 9, 9)];
+    let ranges = |after| -> Vec<(u64, u64)> {
+        match onward(&objects, txid(after)) {
+            Onward::Files(files) => {
+                files.iter().map(|file| (file.txids.min.get(), file.txids.max.get())).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let expected = [(3, 6), (7, 7), (8, 8), (9, 9)];
+    assert_eq!(ranges(4), expected);
+    assert_eq!(ranges(2), expected);
+    assert_eq!(ranges(8), [(9, 9)]);
+    assert_eq!(onward(&objects, txid(9)), Onward::Nothing);
+    assert_eq!(onward(&objects, txid(10)), Onward::Ahead);
+    assert_eq!(onward(&objects, txid(1)), Onward::Broken, "a snapshot is no way on");
+    assert_eq!(onward(&[], txid(1)), Onward::Broken);
+}
+
+#[test]
 fn an_empty_replica_is_no_backup() {
     assert_eq!(plan(&[], Target::Latest), Err(PlanError::Empty));
     assert_eq!(plan(&[], Target::Txid(txid(1))), Err(PlanError::Empty));
@@ -220,19 +254,35 @@ proptest! {
     }
 
     #[test]
-    fn a_moment_gives_the_end_of_the_files_that_are_old_enough(
+    fn a_moment_gives_a_state_that_the_next_one_is_too_new_for(
         objects in some_objects(),
         seconds in 0..15_u64,
     ) {
-        let fitting: Vec<Object> =
-            objects.iter().copied().filter(|file| file.created <= moment(seconds)).collect();
+        let states = states(&objects);
+        prop_assert!(states.iter().map(|it| it.txids.max.get()).eq(model(&objects)));
+        let fits = |state: &Object| state.created <= moment(seconds);
         if let Ok(plan) = plan(&objects, Target::Timestamp(moment(seconds))) {
             prop_assert!(is_sound(&plan));
-            prop_assert!(plan.files().iter().all(|file| file.created <= moment(seconds)));
-            prop_assert_eq!(Some(plan.txid().get()), model(&fitting).last().copied());
-        } else if let Some(end) = model(&fitting).last() {
-            let beyond = fitting.iter().any(|file| file.txids.min.get() > end + 1);
+            let at = states.iter().position(|it| it.txids.max == plan.txid());
+            let at = at.expect("one of the states");
+            prop_assert!(fits(&states[at]) && !states.get(at + 1).is_some_and(fits));
+        } else if states.is_sorted_by_key(|state| state.created) && states.iter().any(fits) {
+            let end = states.iter().rfind(|state| fits(state)).map(|state| state.txids.max);
+            let beyond = objects.iter().any(|file| fits(file) && Some(file.txids.max) > end);
             prop_assert!(beyond, "only a gap stops a moment that has a state");
         }
+    }
+
+    #[test]
+    fn a_moment_is_found_with_few_looks(count in 1..5000_u64, at in 0..5000_u64) {
+        let objects: Vec<Object> = (1..=count).map(|n| file(0, n, n)).collect();
+        let mut looks = 0;
+        let found = at_moment(&objects, moment(at + 1), |file| {
+            looks += 1;
+            Ok::<_, Infallible>(file.created)
+        });
+        let Ok(found) = found;
+        prop_assert_eq!(found, Ok(txid(count.min(at + 1))));
+        prop_assert!(looks <= 14);
     }
 }

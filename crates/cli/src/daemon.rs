@@ -1,0 +1,11 @@
+//! A running `replicate`: its databases, and how others see and steer it.
+
+pub mod control;
+pub mod dump;
+pub mod fleet;
+pub mod health;
+pub mod heartbeat;
+pub mod notify;
+pub mod reload;
+pub mod served;
+pub mod socket;

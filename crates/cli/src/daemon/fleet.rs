@@ -1,0 +1,424 @@
+//! The databases of a running program: those that are replicated, and those that were stopped.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use engine::{DatabaseOptions, DatabaseStatus, Replicator, SyncError};
+
+use crate::config::Database;
+use crate::failure::Failure;
+
+/// How soon to try again to take in a database whose last request has not ended.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// Makes of a configured database one to replicate.
+pub type Open = Box<dyn Fn(&Database) -> Opened + Send + Sync>;
+type Opened = std::result::Result<DatabaseOptions, Failure>;
+
+/// All databases, and the program that replicates them.
+pub struct Fleet {
+    replicator: Replicator,
+    open: Open,
+    members: Mutex<BTreeMap<PathBuf, Member>>,
+    /// One change at a time.
+    changes: Mutex<()>,
+    /// The program is about to end.
+    closing: Arc<AtomicBool>,
+    /// When it began.
+    pub began: (Instant, SystemTime),
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// What it is, and how it is replicated.
+    pub database: Database,
+    /// How it came here.
+    pub origin: Origin,
+    /// Whether it is replicated.
+    pub standing: Standing,
+    /// When everything of it was in its replicas, before it was stopped.
+    pub synced_at: Option<SystemTime>,
+}
+
+/// Whether a database is replicated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is.
+    Running,
+    /// It will be, once the last request of an earlier time has ended.
+    Coming,
+    /// Somebody stopped it.
+    Stopped,
+}
+
+/// How a database came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The configuration, or the command line, names it.
+    Listed,
+    /// It was found in a directory.
+    Found,
+    /// Somebody registered it.
+    Registered,
+}
+
+/// What became of a request that may have been fulfilled already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// It was not.
+    Now,
+    /// It was.
+    Before,
+}
+
+/// Why a request is not fulfilled.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody told us of this database.
+    #[error("database not found: {}", .0.display())]
+    Unknown(PathBuf),
+    /// It was stopped.
+    #[error("database not open: {}", .0.display())]
+    Stopped(PathBuf),
+    /// It is replicated to somewhere else.
+    #[error("{} is replicated to {replica} already", .path.display())]
+    Elsewhere {
+        /// The database.
+        path: PathBuf,
+        /// Its replica.
+        replica: String,
+    },
+    /// Two databases in one replica would destroy it.
+    #[error("the replica {replica} belongs to {}", .owner.display())]
+    Taken {
+        /// The replica.
+        replica: String,
+        /// The database that is replicated to it.
+        owner: PathBuf,
+    },
+    /// It does not do what was asked for in time.
+    #[error("{0}")]
+    Unsynced(SyncError),
+    /// It was let go all the same.
+    #[error("it was stopped, but the replica lacks its last commits: {0}")]
+    LeftUnsynced(SyncError),
+    /// The program ends first.
+    #[error("the daemon is about to end")]
+    Closing,
+    /// Its replica cannot be opened.
+    #[error("{0}")]
+    Unopened(String),
+    /// It cannot be taken in.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fleet").field("members", &*self.lock()).finish()
+    }
+}
+
+impl Fleet {
+    /// Starts to replicate. `closing` tells that the program is about to end.
+    pub fn start(
+        databases: Vec<(Database, Origin)>,
+        open: Open,
+        closing: Arc<AtomicBool>,
+    ) -> std::result::Result<Fleet, Failure> {
+        let options = databases.iter().map(|(database, _)| open(database));
+        let replicator = Replicator::start(options.collect::<std::result::Result<_, _>>()?)?;
+        let member = |(database, origin)| Member::new(database, origin);
+        let members = databases.into_iter().map(|it| (it.0.path.clone(), member(it))).collect();
+        Ok(Fleet {
+            replicator,
+            open,
+            members: Mutex::new(members),
+            changes: Mutex::default(),
+            closing,
+            began: (Instant::now(), SystemTime::now()),
+        })
+    }
+
+    /// What replicates them.
+    pub fn replicator(&self) -> &Replicator {
+        &self.replicator
+    }
+
+    /// All of them, ordered by path.
+    pub fn members(&self) -> Vec<Member> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// What is known of those that are not stopped.
+    pub fn statuses(&self) -> Vec<DatabaseStatus> {
+        let mut statuses = self.replicator.statuses();
+        statuses.sort_by(|a, b| a.path.cmp(&b.path));
+        statuses
+    }
+
+    /// Goes on with one that was stopped.
+    pub fn resume(&self, path: &Path, deadline: Instant) -> Result<(Changed, u64)> {
+        let _one = self.one_change();
+        let member = self.member(path)?;
+        if member.standing == Standing::Running {
+            return Ok((Changed::Before, self.txid_of(&member)));
+        }
+        self.add(&member.database, deadline)?;
+        self.update(&member.database.path, |it| it.standing = Standing::Running);
+        Ok((Changed::Now, self.txid_of(&member)))
+    }
+
+    /// Stops to replicate one, after a last sync.
+    pub fn stop(&self, path: &Path, deadline: Instant) -> Result<(Changed, u64)> {
+        let _one = self.one_change();
+        let member = self.member(path)?;
+        if member.standing == Standing::Stopped {
+            return Ok((Changed::Before, self.txid_of(&member)));
+        }
+        let left = self.let_go(&member, deadline);
+        if !matches!(left, Err(Error::Closing)) {
+            let synced_at =
+                left.as_ref().ok().and_then(|status| status.as_ref().and_then(synced_at));
+            self.update(&member.database.path, |it| {
+                it.standing = Standing::Stopped;
+                it.synced_at = synced_at;
+            });
+        }
+        left.map(|_| (Changed::Now, self.txid_of(&member)))
+    }
+
+    /// Begins to replicate one more, until the program ends.
+    pub fn register(&self, database: Database, deadline: Instant) -> Result<Changed> {
+        let _one = self.one_change();
+        if let Ok(known) = self.member(&database.path) {
+            let same = database.replicas.iter().all(|url| known.database.replicas.contains(url));
+            return match known.database.replicas.first() {
+                Some(replica) if !same => Err(Error::Elsewhere {
+                    path: known.database.path.clone(),
+                    replica: replica.to_string(),
+                }),
+                _ => Ok(Changed::Before),
+            };
+        }
+        self.refuse_shared(&database)?;
+        self.add(&database, deadline)?;
+        self.insert(database, Origin::Registered);
+        Ok(Changed::Now)
+    }
+
+    /// Replicates one no more, after a last sync. Its replica stays.
+    pub fn unregister(&self, path: &Path, deadline: Instant) -> Result<(Changed, u64)> {
+        let _one = self.one_change();
+        let Ok(member) = self.member(path) else { return Ok((Changed::Before, 0)) };
+        self.remove(&member, deadline)?;
+        Ok((Changed::Now, self.txid_of(&member)))
+    }
+
+    /// Replicates one no more that the configuration does not name any longer.
+    pub fn drop_out(&self, path: &Path, deadline: Instant) -> Result<()> {
+        let _one = self.one_change();
+        let member = self.member(path)?;
+        self.remove(&member, deadline)
+    }
+
+    /// Replicates one more, or one in another way than before. One that was stopped stays so. If
+    /// what is left of an earlier time has not ended yet, the same is to be asked for again.
+    pub fn take_in(&self, database: Database, origin: Origin, deadline: Instant) -> Result<()> {
+        let _one = self.one_change();
+        let known = self.member(&database.path).ok();
+        let standing = known.as_ref().map_or(Standing::Coming, |known| known.standing);
+        if let Some(known) = known.filter(|it| it.standing == Standing::Running) {
+            match self.let_go(&known, deadline) {
+                // What is missing goes out in the new way.
+                Ok(_) | Err(Error::LeftUnsynced(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let path = database.path.clone();
+        self.insert(database.clone(), origin);
+        if standing == Standing::Stopped {
+            self.update(&path, |it| it.standing = Standing::Stopped);
+            return Ok(());
+        }
+        self.update(&path, |it| it.standing = Standing::Coming);
+        self.add(&database, Instant::now() + AGAIN)?;
+        self.update(&path, |it| it.standing = Standing::Running);
+        Ok(())
+    }
+
+    /// A database has come to be in a directory. `false`: not yet.
+    pub fn appeared(&self, database: &Database) -> bool {
+        let _one = self.one_change();
+        if self.member(&database.path).is_ok() {
+            return true;
+        }
+        let options = match self.options(database) {
+            Ok(options) => options,
+            Err(error) => {
+                tracing::error!(db = %database.path.display(), %error, "cannot be replicated");
+                return false;
+            }
+        };
+        match self.replicator.add(options) {
+            Ok(()) => {
+                tracing::info!(db = %database.path.display(), "a new database");
+                self.insert(database.clone(), Origin::Found);
+                true
+            }
+            Err(error) => matches!(error, engine::Error::Duplicate(_)),
+        }
+    }
+
+    /// A database of a directory is gone. `false`: not all of it yet.
+    pub fn vanished(&self, path: &Path) -> bool {
+        let _one = self.one_change();
+        let gone = self.replicator.retire(path);
+        if gone {
+            self.lock().remove(path);
+        }
+        gone
+    }
+
+    /// Waits until all that is committed now is captured, and with `wait` is in all replicas. Gives
+    /// the transactions before and after, and that of the replica.
+    pub fn sync(&self, path: &Path, wait: bool, deadline: Instant) -> Result<Synced> {
+        let member = self.member(path)?;
+        let path = &member.database.path;
+        let gone = || match self.member(path) {
+            Ok(_) => Error::Stopped(path.clone()),
+            Err(error) => error,
+        };
+        let before = self.replicator.status(path).ok_or_else(gone)?.local_txid;
+        let synced = match wait {
+            true => self.replicator.sync_one(path, deadline),
+            false => self.replicator.capture(path, deadline),
+        };
+        synced.ok_or_else(gone)?.map_err(Error::Unsynced)?;
+        let after = self.replicator.status(path).ok_or_else(gone)?;
+        let replicated = after.replicas.iter().map(|replica| replica.txid).min().flatten();
+        let number = |txid: Option<ltx::Txid>| txid.map_or(0, ltx::Txid::get);
+        Ok(Synced {
+            changed: after.local_txid != before,
+            txid: number(after.local_txid),
+            replicated_txid: number(replicated),
+        })
+    }
+
+    /// The last captured transaction.
+    pub fn txid(&self, path: &Path) -> Result<u64> {
+        Ok(self.txid_of(&self.member(path)?))
+    }
+
+    /// The one that has this path, under whatever name.
+    fn member(&self, path: &Path) -> Result<Member> {
+        let members = self.lock();
+        let exact = members.get(path);
+        let same = || {
+            let real = path.canonicalize().ok()?;
+            members.values().find(|it| it.database.path.canonicalize().is_ok_and(|it| it == real))
+        };
+        exact.or_else(same).cloned().ok_or_else(|| Error::Unknown(path.to_owned()))
+    }
+
+    fn refuse_shared(&self, database: &Database) -> Result<()> {
+        for member in self.lock().values() {
+            let shared = member.database.replicas.iter().find(|it| database.replicas.contains(it));
+            if let Some(replica) = shared {
+                let owner = member.database.path.clone();
+                return Err(Error::Taken { replica: replica.to_string(), owner });
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to replicate one, as soon as what is left of an earlier time has ended.
+    fn add(&self, database: &Database, deadline: Instant) -> Result<()> {
+        loop {
+            match self.replicator.add(self.options(database)?) {
+                Err(engine::Error::Leaving(_)) if Instant::now() < deadline => {
+                    if self.closing.load(Ordering::SeqCst) {
+                        return Err(Error::Closing);
+                    }
+                    thread::sleep(AGAIN);
+                }
+                added => return Ok(added?),
+            }
+        }
+    }
+
+    fn options(&self, database: &Database) -> Result<DatabaseOptions> {
+        (self.open)(database).map_err(|failure| Error::Unopened(failure.message))
+    }
+
+    fn remove(&self, member: &Member, deadline: Instant) -> Result<()> {
+        let left = self.let_go(member, deadline);
+        if !matches!(left, Err(Error::Closing)) {
+            self.lock().remove(&member.database.path);
+        }
+        left.map(|_| ())
+    }
+
+    fn let_go(&self, member: &Member, deadline: Instant) -> Result<Option<DatabaseStatus>> {
+        match self.replicator.remove(&member.database.path, deadline, &self.closing) {
+            None => Ok(None),
+            Some(Ok(status)) => Ok(Some(status)),
+            Some(Err(_)) if self.closing.load(Ordering::SeqCst) => Err(Error::Closing),
+            Some(Err(error)) => Err(Error::LeftUnsynced(error)),
+        }
+    }
+
+    fn txid_of(&self, member: &Member) -> u64 {
+        let Database { path, meta, .. } = &member.database;
+        let known = self.replicator.status(path).and_then(|status| status.local_txid);
+        let stored = || engine::local::position(path, meta.as_deref()).ok().flatten();
+        known.or_else(stored).map_or(0, ltx::Txid::get)
+    }
+
+    fn insert(&self, database: Database, origin: Origin) {
+        self.lock().insert(database.path.clone(), Member::new(database, origin));
+    }
+
+    fn update(&self, path: &Path, change: impl FnOnce(&mut Member)) {
+        if let Some(member) = self.lock().get_mut(path) {
+            change(member);
+        }
+    }
+
+    fn one_change(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Member>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Member {
+    fn new(database: Database, origin: Origin) -> Member {
+        Member { database, origin, standing: Standing::Running, synced_at: None }
+    }
+}
+
+/// What a sync led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Synced {
+    /// Whether there was something to capture.
+    pub changed: bool,
+    /// The last captured transaction.
+    pub txid: u64,
+    /// The last one that all replicas hold.
+    pub replicated_txid: u64,
+}
+
+/// The moment before which everything is in all replicas.
+pub fn synced_at(status: &DatabaseStatus) -> Option<SystemTime> {
+    status.replicas.iter().map(|replica| replica.covered_until).min().flatten()
+}

@@ -1,0 +1,170 @@
+//! SIGHUP: the configuration is read again, and only what differs is touched.
+
+use rustix::process::Signal;
+
+use crate::daemon::Daemon;
+use crate::program::{Folder, add, until};
+
+fn entry(name: &str, replica: &str) -> String {
+    format!("- {{path: {name}.db, replica: {{path: {replica}}}}}\n")
+}
+
+fn config(entries: &[(&str, &str)]) -> String {
+    let entries: String = entries.iter().map(|(name, replica)| entry(name, replica)).collect();
+    format!("dbs:\n{entries}")
+}
+
+fn listed(daemon: &Daemon<'_>) -> Vec<String> {
+    let list = daemon.get("/list").json();
+    let databases = list["databases"].as_array().unwrap().iter();
+    let name = |it: &serde_json::Value| {
+        let path = it["path"].as_str().unwrap();
+        path.rsplit('/').next().unwrap().trim_end_matches(".db").to_owned()
+    };
+    databases.map(name).collect()
+}
+
+/// How often a database was attached to.
+fn attached(daemon: &Daemon<'_>, name: &str) -> usize {
+    let log = daemon.log();
+    log.lines()
+        .filter(|it| it.contains("msg=replicating ") && it.contains(&format!("/{name}.db ")))
+        .count()
+}
+
+fn reload(daemon: &mut Daemon<'_>, told: &str) {
+    daemon.running.signal(Signal::HUP);
+    daemon.await_log(told);
+}
+
+#[test]
+fn databases_come_go_and_change_and_the_others_are_left_alone() {
+    let folder = Folder::new();
+    let mut open = Vec::new();
+    for (at, name) in ["kept", "gone", "moved", "new"].iter().enumerate() {
+        let database = folder.database(&format!("{name}.db"));
+        add(&database, at as i64..=at as i64);
+        open.push(database);
+    }
+    let before = config(&[("kept", "rk"), ("gone", "rg"), ("moved", "r1")]);
+    let mut daemon = Daemon::start(&folder, &before);
+    for name in ["kept.db", "gone.db", "moved.db"] {
+        daemon.sync(name);
+    }
+    add(&open[1], 100..=120);
+    Daemon::configure(&folder, &config(&[("kept", "rk"), ("moved", "r2"), ("new", "rn")]));
+    reload(&mut daemon, "added=1 changed=1 removed=1 kept=1");
+    until("the new set", || listed(&daemon) == ["kept", "moved", "new"]);
+    add(&open[2], 200..=210);
+    let sync = |name: &str| {
+        until(name, || {
+            let path = folder.path(name);
+            let asked = serde_json::json!({"path": path, "wait": true});
+            daemon.post("/sync", &asked).status == 200
+        });
+    };
+    sync("moved.db");
+    sync("new.db");
+    assert_eq!(attached(&daemon, "kept"), 1, "{}", daemon.log());
+    let back = |replica: &str| {
+        let copy = format!("{replica}.db");
+        folder.run(&["restore", "-o", &copy, &format!("@{replica}")]).ok();
+        folder.numbers(&copy)
+    };
+    assert_eq!(back("rg"), Vec::from_iter([1].into_iter().chain(100..=120)), "its last commits");
+    assert_eq!(back("r2"), Vec::from_iter([2].into_iter().chain(200..=210)));
+    assert_eq!(back("rn"), [3]);
+    daemon.stop();
+}
+
+#[test]
+fn the_same_configuration_again_changes_nothing() {
+    let folder = Folder::new();
+    add(&folder.database("a.db"), 1..=3);
+    let mut daemon = Daemon::start(&folder, &config(&[("a", "ra")]));
+    daemon.sync("a.db");
+    reload(&mut daemon, "added=0 changed=0 removed=0 kept=1");
+    daemon.sync("a.db");
+    assert_eq!(attached(&daemon, "a"), 1);
+    daemon.stop();
+}
+
+#[test]
+fn a_broken_configuration_is_told_of_and_not_used() {
+    let folder = Folder::new();
+    let database = folder.database("a.db");
+    let mut daemon = Daemon::start(&folder, &config(&[("a", "ra")]));
+    daemon.sync("a.db");
+    folder.write("c.yml", "dbs: [{path: a.db, replica: {path: ra}}]\nnonsense: 1\n");
+    reload(&mut daemon, "the new configuration is not used");
+    assert!(daemon.log().contains("nonsense"), "{}", daemon.log());
+    folder.write("c.yml", "dbs: [");
+    reload(&mut daemon, "the new configuration is not used");
+    add(&database, 1..=9);
+    daemon.sync("a.db");
+    daemon.stop();
+    folder.run(&["restore", "-o", "copy.db", "@ra"]).ok();
+    assert_eq!(folder.numbers("copy.db"), Vec::from_iter(1..=9));
+}
+
+#[test]
+fn what_was_stopped_stays_stopped_and_what_was_registered_stays() {
+    let folder = Folder::new();
+    let _open = [folder.database("a.db"), folder.database("b.db"), folder.database("c.db")];
+    let mut daemon = Daemon::start(&folder, &config(&[("a", "ra")]));
+    daemon.sync("a.db");
+    let url = format!("file://{}", folder.path("rb").display());
+    let register = serde_json::json!({"path": folder.path("b.db"), "replica_url": url});
+    assert_eq!(daemon.post("/register", &register).status, 200);
+    let stop = serde_json::json!({"path": folder.path("a.db")});
+    assert_eq!(daemon.post("/stop", &stop).status, 200);
+    Daemon::configure(&folder, &config(&[("a", "ra2"), ("c", "rc")]));
+    reload(&mut daemon, "added=1 changed=1 removed=0 kept=0");
+    until("the new set", || listed(&daemon) == ["a", "b", "c"]);
+    let list = daemon.get("/list").json();
+    assert_eq!(list["databases"][0]["status"], "stopped");
+    daemon.sync("b.db");
+    daemon.stop();
+}
+
+#[test]
+fn directories_of_the_configuration_come_and_go() {
+    let folder = Folder::new();
+    for name in ["one", "two"] {
+        std::fs::create_dir(folder.path(name)).unwrap();
+        add(&folder.database(&format!("{name}/x.db")), 1..=2);
+    }
+    let directory = |name: &str| {
+        format!(
+            "dbs: [{{dir: {name}, pattern: '*.db', watch: true, replica: {{path: r-{name}}}}}]\n"
+        )
+    };
+    let mut daemon = Daemon::start(&folder, &directory("one"));
+    daemon.sync("one/x.db");
+    Daemon::configure(&folder, &directory("two"));
+    reload(&mut daemon, "added=1 changed=0 removed=1 kept=0");
+    let paths = |daemon: &Daemon<'_>| {
+        let list = daemon.get("/list").json();
+        let databases = list["databases"].as_array().unwrap().iter();
+        databases.map(|it| it["path"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let at = |name: &str| folder.path(name).display().to_string();
+    until("the other directory", || paths(&daemon) == [at("two/x.db")]);
+    add(&folder.database("two/y.db"), 1..=2);
+    until("a database that comes there", || paths(&daemon) == [at("two/x.db"), at("two/y.db")]);
+    daemon.sync("two/y.db");
+    daemon.stop();
+}
+
+#[test]
+fn without_a_configuration_there_is_nothing_to_read() {
+    let folder = Folder::new();
+    let database = folder.database("a.db");
+    let mut running = folder.start(&["replicate", "a.db", "@ra"]);
+    until("the first file", || crate::program::files(&folder.path("ra")) > 0);
+    running.signal(Signal::HUP);
+    add(&database, 1..=3);
+    running.signal(Signal::TERM);
+    let ran = running.wait().ok();
+    assert!(ran.stderr.contains("there is no configuration to read again"), "{ran:?}");
+}

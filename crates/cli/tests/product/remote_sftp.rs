@@ -1,0 +1,15 @@
+//! SFTP, by OpenSSH.
+
+use testkit::Server;
+use testkit::server::Kind;
+
+use crate::remote::{Place, either_reads_and_continues_what_the_other_wrote};
+
+#[test]
+fn either_reads_and_continues_on_sftp_what_the_other_wrote() {
+    let Some(server) = Server::start(Kind::Sftp) else { return };
+    let data = server.directory().join("sftp/data/db/app");
+    let replica = format!("{{url: \"sftp://sftptest:s3cret@{}{}\"}}", server.host, data.display());
+    let place = Place { replica, environment: &[], keeps_times: true };
+    either_reads_and_continues_what_the_other_wrote("sftp", &place);
+}

@@ -1,0 +1,93 @@
+//! One of the places that a database is replicated to.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use ltx::{Level, Txid};
+use storage::{Object, Storage};
+
+use crate::compaction;
+use crate::inventory::Inventory;
+use crate::local::Needs;
+use crate::scheduler::Bell;
+
+/// A replica, as those see it who carry files there and those who keep it small.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    /// Its place among the replicas of its database.
+    pub(crate) index: usize,
+    pub(crate) storage: Arc<dyn Storage>,
+    /// The highest level that is compacted to; 0 for none.
+    top: Level,
+    holdings: Mutex<Holdings>,
+    /// Wakes those who compact and delete.
+    pub(crate) upkeep: OnceLock<Bell>,
+    /// Wakes those who make snapshots.
+    pub(crate) snapshots: OnceLock<Bell>,
+}
+
+#[derive(Debug, Default)]
+struct Holdings {
+    inventory: Inventory,
+    /// Counts the times that the replica was looked at anew.
+    epoch: u64,
+}
+
+impl Replica {
+    pub(crate) fn new(index: usize, storage: Arc<dyn Storage>, top: Level) -> Replica {
+        let (upkeep, snapshots) = (OnceLock::new(), OnceLock::new());
+        Replica { index, storage, top, holdings: Mutex::default(), upkeep, snapshots }
+    }
+
+    /// Starts over from what a listing of all levels showed.
+    pub(crate) fn begin(&self, inventory: Inventory) {
+        let mut holdings = self.lock();
+        *holdings = Holdings { inventory, epoch: holdings.epoch + 1 };
+    }
+
+    /// Decides something from what it holds; the number says how long that is true.
+    pub(crate) fn plan<T>(&self, decide: impl FnOnce(&Inventory) -> T) -> (T, u64) {
+        let holdings = self.lock();
+        (decide(&holdings.inventory), holdings.epoch)
+    }
+
+    /// Notes an object that was stored, unless everything has started over since.
+    pub(crate) fn stored(&self, object: Object, epoch: u64) {
+        let mut holdings = self.lock();
+        if holdings.epoch == epoch {
+            holdings.inventory.add(object, Instant::now());
+        }
+    }
+
+    /// Notes that objects are gone.
+    pub(crate) fn deleted(&self, objects: &[Object], epoch: u64) {
+        let mut holdings = self.lock();
+        if holdings.epoch == epoch {
+            objects.iter().for_each(|it| holdings.inventory.remove(it.level, it.txids));
+        }
+    }
+
+    /// What is still needed of the local files, if everything up to `uploaded` is here.
+    pub(crate) fn needs(&self, uploaded: Txid) -> Needs {
+        let holdings = self.lock();
+        let mut levels = [uploaded.next(); _];
+        let mut next = uploaded.next();
+        for level in Level::all().take_while(|level| *level < self.top) {
+            // What is made of the level below is needed from the moment it is made.
+            next = compaction::next(&holdings.inventory, level).unwrap_or(next);
+            levels[usize::from(level.get())] = next;
+        }
+        // The first snapshot is made of the first captured file.
+        let unsnapped = holdings.inventory.newest_snapshot().is_none();
+        levels[0] = if unsnapped { Txid::FIRST } else { levels[0].min(uploaded) };
+        Needs { lacks: uploaded, levels }
+    }
+
+    pub(crate) fn wake_keepers(&self) {
+        [&self.upkeep, &self.snapshots].into_iter().filter_map(OnceLock::get).for_each(Bell::ring);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Holdings> {
+        self.holdings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

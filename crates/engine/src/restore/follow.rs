@@ -1,0 +1,438 @@
+//! A local copy of a database, kept at the newest state of its replica.
+//!
+//! What is new since the copy's transaction is applied as one transaction of SQLite. Where the
+//! replica has no unbroken way from there to its newest state, or another history, the newest
+//! state is restored beside the copy, and the pages that differ are written.
+
+mod claim;
+mod copy;
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ltx::{Decoder, Header, Level, Pgno, Timestamp, Txid};
+use storage::{Object, Storage};
+
+use super::error::name;
+use super::output::{Output, resolve};
+use super::plan::{Onward, onward};
+use super::{Error, Found, Outcome, Progress, Request, Target, fill, find_plan, list, run_any};
+use claim::Claim;
+use copy::{Copy, Pages};
+
+/// How often all levels are looked at, and not only the one where new files appear.
+const FULL_LOOK: Duration = Duration::from_secs(60);
+/// A listing that was made while files came and went may show a way that is broken.
+const LOOKS_BEFORE_WHOLE: u32 = 2;
+
+/// A copy that follows its replica.
+#[derive(Debug)]
+pub struct Follower {
+    /// One for each replica; the copy follows the one that answers.
+    requests: Vec<Request>,
+    current: usize,
+    path: PathBuf,
+    claim: Claim,
+    copy: Option<Copy>,
+    /// What the copy holds; unknown if an attempt to make it was cut off.
+    txid: Option<Txid>,
+    lineage: Option<u64>,
+    /// When the copy was last known to hold everything.
+    current_at: Instant,
+    looked_at_all: Option<Instant>,
+    broken_looks: u32,
+}
+
+/// A step of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// What the copy holds now.
+    pub txid: Txid,
+    /// When that was captured.
+    pub timestamp: Timestamp,
+    /// Files that were applied.
+    pub files: usize,
+    /// Pages that were written.
+    pub pages: u64,
+    /// Whether the newest state was restored as a whole, and compared.
+    pub whole: bool,
+}
+
+/// What came of a look.
+enum Step {
+    Advanced(Advance),
+    /// There is nothing new.
+    Stays,
+    /// What is new cannot be had yet.
+    Waits,
+}
+
+/// Makes a copy an ordinary database again. Says which transaction it holds.
+pub fn promote(path: &Path) -> Result<Txid, Error> {
+    let path = resolve(path)?;
+    if !is_database(&path)? || !claim::is_copy(&path) {
+        return Err(Error::NoCopy { path });
+    }
+    let claim = Claim::take(&path)?;
+    let Some(txid) = claim.txid()? else { return Err(Error::Unfinished { path }) };
+    Copy::open(&path)?.settle()?;
+    claim.release()?;
+    Ok(txid)
+}
+
+impl Follower {
+    /// Goes on with the copy at the requests' output, or makes it. The requests differ in their
+    /// storage only. If the copy was made, what was restored is told, and from which of them.
+    pub fn open(
+        requests: Vec<Request>,
+        progress: &dyn Progress,
+    ) -> Result<(Follower, Option<(usize, Outcome)>), Error> {
+        let [first, ..] = &requests[..] else {
+            return Err(Error::NoBackup { replica: String::new() });
+        };
+        let path = resolve(&first.output)?;
+        let there = is_database(&path)?;
+        if there && !claim::is_copy(&path) && !first.force {
+            return Err(Error::Exists { path });
+        }
+        let claim = Claim::take_in(&path)?;
+        // Only now nobody else changes what it is.
+        let resumes = is_database(&path)? && claim.is_copy();
+        if is_database(&path)? && !resumes && !first.force {
+            claim.release()?;
+            return Err(Error::Exists { path });
+        }
+        let made = match resumes {
+            true => None,
+            false => match make(&requests, &claim, progress) {
+                Ok(made) => Some(made),
+                Err(error) => {
+                    claim.release()?;
+                    return Err(error);
+                }
+            },
+        };
+        let (txid, lineage) = (claim.txid()?, claim.lineage());
+        let current = made.as_ref().map_or(0, |(index, _)| *index);
+        let mut follower = Follower {
+            requests,
+            current,
+            copy: None,
+            claim,
+            txid,
+            lineage,
+            path,
+            current_at: Instant::now(),
+            looked_at_all: None,
+            broken_looks: 0,
+        };
+        follower.copy()?;
+        Ok((follower, made))
+    }
+
+    /// What the copy holds, if that is known.
+    pub fn txid(&self) -> Option<Txid> {
+        self.txid
+    }
+
+    /// For how long the copy is not known to hold everything that the replica holds.
+    pub fn lag(&self) -> Duration {
+        self.current_at.elapsed()
+    }
+
+    /// Looks what is new, and applies it. After an error the copy is as it was, and another
+    /// replica is asked the next time.
+    pub fn advance(&mut self, progress: &dyn Progress) -> Result<Option<Advance>, Error> {
+        let looked = Instant::now();
+        let step = self.step(progress);
+        match &step {
+            Ok(Step::Waits) => {}
+            Ok(Step::Stays | Step::Advanced(_)) => self.current_at = looked,
+            Err(_) => {
+                self.current = (self.current + 1) % self.requests.len();
+                self.looked_at_all = None;
+            }
+        }
+        step.map(|step| match step {
+            Step::Advanced(advance) => Some(advance),
+            Step::Stays | Step::Waits => None,
+        })
+    }
+
+    fn step(&mut self, progress: &dyn Progress) -> Result<Step, Error> {
+        let db = self.path.display().to_string();
+        if self.copy()?.was_written_to()? {
+            tracing::error!(db, "somebody has written to the copy: that is undone");
+            self.txid = None;
+            self.claim.forget()?;
+        }
+        let Some(txid) = self.txid else { return self.apply_whole(progress).map(Step::Advanced) };
+        let onward = self.look(txid)?;
+        if onward != Onward::Broken {
+            self.broken_looks = 0;
+        }
+        // A crash may have left the copy further than it claims: from another replica, which lags,
+        // it must not be led to a state between.
+        let floor = self.claim.intended();
+        let reaches = |files: &[Object]| files.last().map(|last| last.txids.max) >= floor;
+        match onward {
+            Onward::Nothing => Ok(Step::Stays),
+            Onward::Files(files) if !reaches(&files) && !self.is_other()? => Ok(Step::Waits),
+            Onward::Files(files) => match self.apply(&files, progress) {
+                Err(Error::OtherHistory { object }) => {
+                    tracing::warn!(
+                        db,
+                        object,
+                        "the replica has another history now: its newest state is restored"
+                    );
+                    self.apply_whole(progress).map(Step::Advanced)
+                }
+                Err(Error::PageSizeChange { .. }) => self.replace(progress).map(Step::Advanced),
+                // Compacted and deleted since the listing.
+                Err(error) if error.is_vanished_object() => {
+                    self.looked_at_all = None;
+                    Ok(Step::Waits)
+                }
+                result => result.map(Step::Advanced),
+            },
+            Onward::Ahead if !self.is_other()? => Ok(Step::Waits),
+            Onward::Ahead | Onward::Broken => {
+                self.broken_looks += 1;
+                if self.broken_looks < LOOKS_BEFORE_WHOLE {
+                    return Ok(Step::Waits);
+                }
+                tracing::warn!(db, %txid, "the replica has no way on from here: its newest state is restored");
+                self.apply_whole(progress).map(Step::Advanced)
+            }
+        }
+    }
+
+    /// Whether the replica, which ends before the copy, does not only lag behind another one: it
+    /// has another history, or is the only one.
+    fn is_other(&self) -> Result<bool, Error> {
+        let storage = &*self.requests[self.current].storage;
+        let plan = find_plan(storage, Target::Latest)?;
+        let found = lineage(storage, plan.last())?;
+        Ok(match self.lineage.zip(found) {
+            Some((ours, found)) => ours != found,
+            None => self.requests.len() == 1,
+        })
+    }
+
+    /// The way from a transaction to the newest one.
+    fn look(&mut self, txid: Txid) -> Result<Onward, Error> {
+        let storage = &*self.requests[self.current].storage;
+        let full = self.looked_at_all.is_none_or(|looked| looked.elapsed() >= FULL_LOOK);
+        if !full {
+            let fresh = storage.list(Level::L0, txid.next())?;
+            match onward(&fresh, txid) {
+                _ if fresh.is_empty() => return Ok(Onward::Nothing),
+                files @ Onward::Files(_) => return Ok(files),
+                _ => {}
+            }
+        }
+        let onward = onward(&list(storage)?, txid);
+        let settled = matches!(onward, Onward::Nothing | Onward::Files(_));
+        self.looked_at_all = settled.then(Instant::now);
+        Ok(onward)
+    }
+
+    /// Applies files in one transaction: each page once, from the newest file that holds it.
+    fn apply(&mut self, files: &[Object], progress: &dyn Progress) -> Result<Advance, Error> {
+        let storage = self.requests[self.current].storage.clone();
+        let (txid, known) = (self.txid, self.lineage);
+        if let Some(last) = files.last() {
+            self.claim.intend(last.txids.max, known)?;
+        }
+        let copy = self.copy()?;
+        let page_size = copy.page_size();
+        let mut newest: Option<Header> = None;
+        let pages = copy.change(|pages| {
+            let mut seen = Seen::default();
+            for file in files.iter().rev() {
+                let mut source = Source { storage: &*storage, file, progress };
+                let header = source.apply(pages, page_size, newest.as_ref(), &mut seen)?;
+                let lineage = header.tag().map(|tag| tag.lineage);
+                if known.zip(lineage).is_some_and(|(known, found)| known != found) {
+                    return Err(Error::OtherHistory { object: name(&*storage, file) });
+                }
+                newest.get_or_insert(header);
+            }
+            newest.map(|header| header.commit).ok_or(Error::Cancelled)
+        })?;
+        let newest = newest.ok_or(Error::Cancelled)?;
+        self.reached(newest.txids.max, newest.tag().map(|tag| tag.lineage).or(known))?;
+        tracing::debug!(from = ?txid, to = %newest.txids.max, files = files.len(), pages, "followed");
+        let (txid, timestamp) = (newest.txids.max, newest.timestamp);
+        Ok(Advance { txid, timestamp, files: files.len(), pages, whole: false })
+    }
+
+    /// Restores the newest state beside the copy, and writes the pages that differ.
+    fn apply_whole(&mut self, progress: &dyn Progress) -> Result<Advance, Error> {
+        let request = self.requests[self.current].clone();
+        let plan = find_plan(&*request.storage, Target::Latest)?;
+        let lineage = lineage(&*request.storage, plan.last())?;
+        let (files, txid) = (plan.files().len(), plan.txid());
+        let temp = Output::beside(&self.path).create_temp()?;
+        let restored = fill(&request, &Found::Ltx(plan), &temp, progress)?;
+        let same_history = lineage.is_some() && lineage == self.lineage;
+        let copy = self.copy()?;
+        let page_size = copy.page_size();
+        if u64::from(restored.pages) * page_size.bytes() as u64 != restored.bytes {
+            drop(temp);
+            return self.replace(progress);
+        }
+        self.claim.forget()?;
+        self.txid = None;
+        let pages = self.copy()?.change(|pages| {
+            let mut page = vec![0; page_size.bytes()];
+            let all = (1..=restored.pages).filter_map(Pgno::new);
+            for pgno in all.filter(|pgno| *pgno != page_size.lock_page()) {
+                if progress.cancelled() {
+                    return Err(Error::Cancelled);
+                }
+                let offset = u64::from(pgno.get() - 1) * page.len() as u64;
+                let read = temp.file().read_exact_at(&mut page, offset);
+                read.map_err(|error| Error::output(temp.path(), error))?;
+                if pgno.get() == 1 || !pages.holds(pgno, &page)? {
+                    pages.put(pgno, &page)?;
+                }
+            }
+            if !same_history {
+                pages.forget_schema()?;
+            }
+            Ok(restored.pages)
+        })?;
+        self.reached(txid, lineage)?;
+        Ok(Advance { txid, timestamp: restored.timestamp, files, pages, whole: true })
+    }
+
+    /// The database has another page size now: only another file can hold it.
+    fn replace(&mut self, progress: &dyn Progress) -> Result<Advance, Error> {
+        self.copy = None;
+        let mut request = self.requests[self.current].clone();
+        request.force = true;
+        request.output.clone_from(&self.path);
+        self.claim.forget()?;
+        self.txid = None;
+        let outcome = super::run(&request, progress)?;
+        let Some(txid) = outcome.txid else {
+            return Err(Error::NoCopy { path: self.path.clone() });
+        };
+        let lineage = lineage_at(&*request.storage, txid);
+        self.reached(txid, lineage)?;
+        let (timestamp, files) = (outcome.timestamp, outcome.files);
+        Ok(Advance { txid, timestamp, files, pages: outcome.pages.into(), whole: true })
+    }
+
+    fn reached(&mut self, txid: Txid, lineage: Option<u64>) -> Result<(), Error> {
+        self.claim.holds(txid, lineage)?;
+        self.txid = Some(txid);
+        self.lineage = lineage;
+        Ok(())
+    }
+
+    fn copy(&mut self) -> Result<&mut Copy, Error> {
+        match &mut self.copy {
+            Some(copy) => Ok(copy),
+            none => Ok(none.insert(Copy::open(&self.path)?)),
+        }
+    }
+}
+
+/// Makes the copy. Until it is there whole, `<db>-follow` alone stands for it.
+fn make(
+    requests: &[Request],
+    claim: &Claim,
+    progress: &dyn Progress,
+) -> Result<(usize, Outcome), Error> {
+    claim.begin()?;
+    let (index, outcome) = run_any(requests, progress)?;
+    let replica = || requests[index].storage.url();
+    let txid = outcome.txid.ok_or_else(|| Error::NotFollowable { replica: replica() })?;
+    claim.holds(txid, lineage_at(&*requests[index].storage, txid))?;
+    Ok((index, outcome))
+}
+
+/// The history that a transaction belongs to, as far as a file says so.
+fn lineage_at(storage: &dyn Storage, txid: Txid) -> Option<u64> {
+    let plan = find_plan(storage, Target::Txid(txid)).ok()?;
+    lineage(storage, plan.last()).ok().flatten()
+}
+
+/// A file that is applied.
+struct Source<'a> {
+    storage: &'a dyn Storage,
+    file: &'a Object,
+    progress: &'a dyn Progress,
+}
+
+impl Source<'_> {
+    /// Writes those pages that no newer file held and that are in the newest state.
+    fn apply(
+        &mut self,
+        pages: &mut Pages<'_>,
+        page_size: ltx::PageSize,
+        newest: Option<&Header>,
+        seen: &mut Seen,
+    ) -> Result<Header, Error> {
+        let Source { storage, file, progress } = self;
+        let damaged = |error| Error::damaged(*storage, file, error);
+        let reader = storage.open(file.level, file.txids, 0)?;
+        let mut decoder = Decoder::new(reader).map_err(damaged)?;
+        let header = *decoder.header();
+        if header.txids != file.txids {
+            return Err(Error::Misnamed { object: name(*storage, file), holds: header.txids });
+        }
+        if header.page_size != page_size {
+            let (object, found) = (name(*storage, file), header.page_size);
+            return Err(Error::PageSizeChange { object, found, newest: page_size });
+        }
+        let count = newest.unwrap_or(&header).commit;
+        let mut page = vec![0; page_size.bytes()];
+        while let Some(pgno) = decoder.next_page(&mut page).map_err(damaged)? {
+            if progress.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            if pgno.get() <= count && seen.insert(pgno) {
+                pages.put(pgno, &page)?;
+            }
+        }
+        decoder.finish().map_err(damaged)?;
+        Ok(header)
+    }
+}
+
+/// Pages that were met: a bit each.
+#[derive(Default)]
+struct Seen(Vec<u64>);
+
+impl Seen {
+    /// Whether it is met for the first time.
+    fn insert(&mut self, pgno: Pgno) -> bool {
+        let (word, bit) = (pgno.get() as usize / 64, 1u64 << (pgno.get() % 64));
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        let fresh = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        fresh
+    }
+}
+
+/// The history that a file belongs to, if it says so.
+fn lineage(storage: &dyn Storage, file: &Object) -> Result<Option<u64>, Error> {
+    let mut header = [0; Header::SIZE];
+    storage.read_at(file.level, file.txids, 0, &mut header)?;
+    Ok(Header::decode(&header).ok().and_then(|header| header.tag()).map(|tag| tag.lineage))
+}
+
+fn is_database(path: &Path) -> Result<bool, Error> {
+    match fs::metadata(path) {
+        Ok(file) => Ok(file.len() > 0),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::output(path, error)),
+    }
+}

@@ -1,0 +1,143 @@
+//! Databases that come and go while others are replicated, and syncs of one of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use engine::{DatabaseOptions, Error};
+use storage::Storage;
+
+use crate::{PATIENCE, Stage, until};
+
+fn soon() -> Instant {
+    Instant::now() + PATIENCE
+}
+
+fn options(stage: &Stage) -> DatabaseOptions {
+    let storage = Arc::clone(&stage.storage) as Arc<dyn Storage>;
+    DatabaseOptions::new(&stage.db, vec![storage])
+}
+
+#[test]
+fn a_database_is_let_go_of_and_taken_up_again_while_commits_go_on() {
+    let stage = Stage::new();
+    let replicator = stage.replicate();
+    let abort = AtomicBool::new(false);
+    for _ in 0..10 {
+        stage.commit();
+        let left = replicator.remove(&stage.db, soon(), &abort).unwrap().unwrap();
+        assert_eq!(left.replicas[0].txid, left.local_txid, "the last sync came first");
+        assert!(left.local_txid.is_some());
+        assert!(!replicator.replicates(&stage.db));
+        assert!(replicator.statuses().is_empty());
+        assert!(replicator.remove(&stage.db, soon(), &abort).is_none());
+        stage.commit();
+        replicator.add(options(&stage)).unwrap();
+        replicator.sync_one(&stage.db, soon()).unwrap().unwrap();
+    }
+    replicator.stop(soon(), &abort).unwrap();
+}
+
+#[test]
+fn a_database_whose_upload_hangs_does_not_come_back_before_that_has_ended() {
+    let stage = Stage::new();
+    let replicator = stage.replicate();
+    stage.commit();
+    replicator.sync_one(&stage.db, soon()).unwrap().unwrap();
+    let hang = stage.storage.hang.lock().unwrap();
+    stage.commit();
+    until("an upload that hangs", || {
+        let waits = replicator.status(&stage.db).unwrap().replicas[0].backlog.files > 0;
+        waits && stage.storage.hanging.load(Ordering::SeqCst) > 0
+    });
+    let left = replicator.remove(&stage.db, Instant::now(), &AtomicBool::new(false)).unwrap();
+    let unsynced = left.unwrap_err().unsynced;
+    assert_eq!(unsynced[0].path, stage.db);
+    assert!(unsynced[0].backlog.files >= 1 && unsynced[0].backlog.bytes > 0, "{unsynced:?}");
+    assert!(matches!(replicator.add(options(&stage)), Err(Error::Leaving(_))));
+    drop(hang);
+    until("its end", || replicator.add(options(&stage)).is_ok());
+    replicator.sync_one(&stage.db, soon()).unwrap().unwrap();
+    replicator.stop(soon(), &AtomicBool::new(false)).unwrap();
+}
+
+#[test]
+fn a_removal_that_is_given_up_changes_nothing() {
+    let stage = Stage::new();
+    let replicator = stage.replicate();
+    stage.commit();
+    replicator.sync_one(&stage.db, soon()).unwrap().unwrap();
+    stage.storage.refuses_puts.store(true, Ordering::Relaxed);
+    stage.commit();
+    let given_up = replicator.remove(&stage.db, soon(), &AtomicBool::new(true)).unwrap();
+    assert!(given_up.is_err());
+    assert!(replicator.replicates(&stage.db));
+    stage.storage.refuses_puts.store(false, Ordering::Relaxed);
+    replicator.stop(soon(), &AtomicBool::new(false)).unwrap();
+}
+
+#[test]
+fn a_sync_of_what_is_there_already_uploads_nothing() {
+    let stage = Stage::new();
+    let replicator = stage.replicate();
+    stage.commit();
+    replicator.sync_one(&stage.db, soon()).unwrap().unwrap();
+    let (puts, txid) =
+        (stage.storage.stored_at(0), replicator.status(&stage.db).unwrap().local_txid);
+    for _ in 0..50 {
+        replicator.sync_one(&stage.db, soon()).unwrap().unwrap();
+    }
+    assert_eq!(stage.storage.stored_at(0), puts);
+    assert_eq!(replicator.status(&stage.db).unwrap().local_txid, txid);
+    replicator.stop(soon(), &AtomicBool::new(false)).unwrap();
+}
+
+#[test]
+fn syncs_from_many_threads_are_all_barriers() {
+    let stage = Stage::new();
+    let replicator = stage.replicate();
+    let stored = || replicator.status(&stage.db).unwrap().replicas[0].txid;
+    for _ in 0..20 {
+        stage.commit();
+        let captured = replicator.capture(&stage.db, soon()).unwrap();
+        captured.unwrap();
+        let wanted = replicator.status(&stage.db).unwrap().local_txid;
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    replicator.sync_one(&stage.db, soon()).unwrap().unwrap();
+                    assert!(stored() >= wanted);
+                });
+            }
+        });
+    }
+    replicator.stop(soon(), &AtomicBool::new(false)).unwrap();
+}
+
+#[test]
+fn nothing_is_promised_of_a_database_that_is_not_there() {
+    let stage = Stage::new();
+    let replicator = stage.replicate();
+    let missing = stage.db.with_file_name("missing.db");
+    assert!(replicator.sync_one(&missing, soon()).is_none());
+    replicator.add(DatabaseOptions { path: missing.clone(), ..options(&stage) }).unwrap();
+    let began = Instant::now();
+    let error = replicator.sync_one(&missing, soon()).unwrap().unwrap_err();
+    assert!(error.to_string().ends_with("missing.db: the database does not exist yet"), "{error}");
+    assert!(replicator.capture(&missing, soon()).unwrap().is_err());
+    assert!(began.elapsed() < PATIENCE, "it is known before the time is up");
+    replicator.stop(soon(), &AtomicBool::new(false)).unwrap();
+}
+
+#[test]
+fn a_replicator_at_work_is_alive() {
+    let stage = Stage::new();
+    let replicator = stage.replicate();
+    for _ in 0..5 {
+        assert!(replicator.is_alive(PATIENCE));
+        stage.commit();
+    }
+    replicator.stop(soon(), &AtomicBool::new(false)).unwrap();
+    assert!(!replicator.is_alive(Duration::from_millis(100)), "its threads have ended");
+}
