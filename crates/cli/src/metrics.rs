@@ -74,7 +74,7 @@ pub fn render(databases: &[DatabaseStatus]) -> String {
 
 fn each_database(page: &mut Page, databases: &[DatabaseStatus]) {
     type Value = fn(&DatabaseStatus) -> Option<f64>;
-    let metrics: [(Kind, &str, &str, Value); 14] = [
+    let metrics: [(Kind, &str, &str, Value); 16] = [
         (Gauge, "litestream_db_size", "Bytes of the database file.", |it| {
             Some(std::fs::metadata(&it.path).map_or(0, |file| file.len()) as f64)
         }),
@@ -114,6 +114,18 @@ fn each_database(page: &mut Page, databases: &[DatabaseStatus]) {
             "brooklet_rebase_count",
             "Whole images and page comparisons, because continuity was not proven.",
             |it| Some(it.rebases as f64),
+        ),
+        (
+            Counter,
+            "brooklet_db_check_count",
+            "Checks of a few pages that found what was captured of them.",
+            |it| Some(it.counts.checks as f64),
+        ),
+        (
+            Counter,
+            "brooklet_db_check_error_count",
+            "Checks of a few pages that found something else.",
+            |it| Some(it.counts.failed_checks as f64),
         ),
         (
             Gauge,

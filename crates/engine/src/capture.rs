@@ -1,12 +1,13 @@
 //! One capture step: the frames after a position become one LTX file.
 
+use std::io;
 use std::time::SystemTime;
 
 use ltx::{
     Checksum, FrameRun, Header, Level, PageSize, Pgno, Tag, Timestamp, Txid, TxidRange, page_sum,
 };
 use sqlite::wal::FRAME_HEADER;
-use sqlite::{Live, Tip};
+use sqlite::{Live, Looks, Tip};
 
 use crate::Error;
 use crate::local::Local;
@@ -94,6 +95,14 @@ impl History {
         Ok(())
     }
 
+    /// Notes how the database file looks that holds what was captured, with what the WAL adds.
+    pub(crate) fn witness(&mut self, looks: Looks, local: &Local) {
+        let Some(sums) = self.sums.as_mut() else { return };
+        if let Err(error) = sums.witness(looks) {
+            self.give_up_sums(local, &error);
+        }
+    }
+
     fn plan_sums(
         &self,
         local: &Local,
@@ -113,11 +122,15 @@ impl History {
     fn apply_sums(&mut self, local: &Local, update: Option<SumsUpdate>) {
         let (Some(sums), Some(update)) = (self.sums.as_mut(), update) else { return };
         if let Err(error) = sums.apply(update) {
-            let path = local.sums_path();
-            tracing::warn!(path = %path.display(), %error, "page sums are rebuilt: cannot write");
-            if let Some(sums) = self.sums.take() {
-                sums.discard();
-            }
+            self.give_up_sums(local, &error);
+        }
+    }
+
+    fn give_up_sums(&mut self, local: &Local, error: &io::Error) {
+        let path = local.sums_path();
+        tracing::warn!(path = %path.display(), %error, "page sums are rebuilt: cannot write");
+        if let Some(sums) = self.sums.take() {
+            sums.discard();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One database: what it is doing, and what it does next.
 
 mod attach;
+mod check;
 mod rest;
 
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ltx::{Level, Tag, Timestamp, Txid, TxidRange};
 use sqlite::wal::frame_offset;
-use sqlite::{Live, Placement, Tip};
+use sqlite::{Imprint, Live, Placement, Tip};
 
 use crate::Error;
 use crate::capture::History;
@@ -103,6 +104,12 @@ struct Attached {
     awaiting: Option<Duration>,
     next_sync: Instant,
     next_placement: Instant,
+    /// When a few pages are compared with their sums.
+    next_check: Instant,
+    /// How the database file looked last.
+    imprint: Option<Imprint>,
+    /// Somebody is writing to it past SQLite.
+    overwritten: bool,
 }
 
 impl Database {
@@ -163,7 +170,8 @@ impl Database {
             },
         };
         if let Some(reason) = self.shared.take_doubt() {
-            self.rebase(attached, &reason)?;
+            let rebased = self.rebase(attached, &reason);
+            rebased.inspect_err(|_| self.shared.keep_doubt(reason))?;
         }
         let next = self.follow(attached)?;
         self.rest_if_due(state)?;
@@ -183,8 +191,11 @@ impl Database {
         }
         attached.next_placement = Instant::now() + self.options.monitor_interval;
         let placement = attached.live.placement()?;
-        if placement == Placement::Same {
-            return Ok(true);
+        match placement {
+            Placement::Same => return self.look_over(attached).map(|()| true),
+            // Whoever fills it again need not leave anything else by which that is seen.
+            Placement::Truncated => self.shared.keep_doubt("it was emptied".to_string()),
+            Placement::Missing | Placement::Replaced => {}
         }
         let db = self.options.path.display();
         tracing::warn!(%db, ?placement, "the database was replaced or removed");
@@ -244,6 +255,8 @@ impl Database {
         }
         if captured_all {
             self.took_note(moment, forced);
+            self.spot_check(attached, &tip)?;
+            self.offer(attached, moment);
         }
         if self.around.views.is_asked() {
             self.give_view(attached, moment)?;
@@ -301,7 +314,7 @@ impl Database {
             self.rebase(attached, &reason)?;
         }
         self.offer(attached, moment);
-        Ok(())
+        self.look_over(attached)
     }
 
     /// Tells the uploader of new transactions, if there are any; each holds at least what was

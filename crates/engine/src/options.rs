@@ -35,6 +35,8 @@ pub struct DatabaseOptions {
     pub checkpoint_pages: u32,
     /// How long to wait for locks of others.
     pub busy_timeout: Duration,
+    /// How often a few pages are compared with what was captured of them.
+    pub check_interval: Duration,
 }
 
 impl DatabaseOptions {
@@ -51,6 +53,7 @@ impl DatabaseOptions {
             checkpoint_interval: Duration::from_secs(60),
             checkpoint_pages: 1000,
             busy_timeout: Duration::from_secs(1),
+            check_interval: Duration::from_secs(60),
         }
     }
 }

@@ -134,8 +134,13 @@ impl Shared {
 
     /// Has the database compared with the last known state.
     pub(crate) fn doubt(&self, reason: String) {
-        *self.doubt.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        self.keep_doubt(reason);
         self.wake_capture();
+    }
+
+    /// The same, at the next opportunity.
+    pub(crate) fn keep_doubt(&self, reason: String) {
+        *self.doubt.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 
     pub(crate) fn is_doubted(&self) -> bool {

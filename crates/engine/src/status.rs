@@ -88,6 +88,10 @@ pub struct Counts {
     pub longest_hold: Duration,
     /// Compactions that found a file missing or damaged.
     pub rotten: u64,
+    /// Checks of a few pages of the live database that found what was captured of them.
+    pub checks: u64,
+    /// Those that found something else.
+    pub failed_checks: u64,
 }
 
 impl Counts {

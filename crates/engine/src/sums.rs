@@ -4,7 +4,10 @@
 //! place, so a crash leaves it at most one file behind, and applying that file again mends it.
 //! It is believed only if the XOR of its entries equals the sum that the last file is tagged with.
 //!
-//! Layout: a header of 48 bytes, then 8 bytes per page from page 1 on, all big-endian. The lock
+//! It also says how the database file looked when it was known to hold just that, with what the
+//! WAL adds: a file that looks different was written to by somebody.
+//!
+//! Layout: a header of 64 bytes, then 8 bytes per page from page 1 on, all big-endian. The lock
 //! page and pages that are not known have the entry 0.
 
 use std::fs::{File, OpenOptions};
@@ -13,9 +16,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use ltx::{Checksum, Header, PageSize, Pgno, RollingSum, Tag, Txid};
+use sqlite::Looks;
 
-const MAGIC: &[u8; 8] = b"bksums01";
-const HEADER: u64 = 48;
+const MAGIC: &[u8; 8] = b"bksums02";
+const HEADER: u64 = 64;
+/// Where the header says how the database file looked.
+const LOOKS: u64 = 40;
 /// Entries read or written at a time.
 const BATCH: usize = 8192;
 
@@ -26,6 +32,7 @@ pub(crate) struct SumsState {
     pub(crate) pages: u32,
     pub(crate) sum: RollingSum,
     pub(crate) lineage: u64,
+    pub(crate) looks: Looks,
 }
 
 /// The open file.
@@ -134,7 +141,8 @@ impl Sums {
         for entry in cut.into_iter().filter(|entry| *entry != 0) {
             sum.remove(known(entry));
         }
-        let state = SumsState { txid, pages, sum, lineage: self.state.lineage };
+        let SumsState { lineage, looks, .. } = self.state;
+        let state = SumsState { txid, pages, sum, lineage, looks };
         Ok(SumsUpdate { entries, state })
     }
 
@@ -148,7 +156,8 @@ impl Sums {
     ) -> SumsUpdate {
         let sum = RollingSum::from_checksum(tag.sum);
         let (txid, pages) = (header.txids.max, header.commit);
-        SumsUpdate { entries, state: SumsState { txid, pages, sum, lineage: tag.lineage } }
+        let (lineage, looks) = (tag.lineage, self.state.looks);
+        SumsUpdate { entries, state: SumsState { txid, pages, sum, lineage, looks } }
     }
 
     /// Applies an update. Applying the same update again changes nothing.
@@ -160,6 +169,15 @@ impl Sums {
         self.file.set_len(offset(update.state.pages + 1))?;
         self.state = update.state;
         self.file.write_all_at(&encode(self.page_size, &self.state), 0)
+    }
+
+    /// Notes how the database file looks.
+    pub(crate) fn witness(&mut self, looks: Looks) -> io::Result<()> {
+        if self.state.looks != looks {
+            self.file.write_all_at(&encode_looks(looks), LOOKS)?;
+            self.state.looks = looks;
+        }
+        Ok(())
     }
 
     /// Removes the file: it is not true any more.
@@ -204,7 +222,8 @@ impl SumsWriter {
     /// Puts the file in place as the sums of the database at `txid`.
     pub(crate) fn finish(self, path: &Path, txid: Txid, lineage: u64) -> io::Result<Sums> {
         let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        let state = SumsState { txid, pages: self.pages, sum: self.sum, lineage };
+        let (pages, sum, looks) = (self.pages, self.sum, Looks::default());
+        let state = SumsState { txid, pages, sum, lineage, looks };
         file.write_all_at(&encode(self.page_size, &state), 0)?;
         std::fs::rename(&self.temp, path)?;
         Ok(Sums::new(file, path.to_path_buf(), self.page_size, state))
@@ -233,7 +252,12 @@ fn encode(page_size: PageSize, state: &SumsState) -> [u8; HEADER as usize] {
     header[16..24].copy_from_slice(&state.txid.get().to_be_bytes());
     header[24..32].copy_from_slice(&state.sum.checksum().get().to_be_bytes());
     header[32..40].copy_from_slice(&state.lineage.to_be_bytes());
+    header[LOOKS as usize..56].copy_from_slice(&encode_looks(state.looks));
     header
+}
+
+fn encode_looks(looks: Looks) -> [u8; 16] {
+    (u128::from(looks.size) << 64 | u128::from(looks.modified)).to_be_bytes()
 }
 
 fn decode(header: &[u8; HEADER as usize], page_size: PageSize) -> Option<SumsState> {
@@ -246,5 +270,6 @@ fn decode(header: &[u8; HEADER as usize], page_size: PageSize) -> Option<SumsSta
         txid: Txid::new(be(&header[16..24]))?,
         sum: RollingSum::from_checksum(Checksum::new(be(&header[24..32]))?),
         lineage: be(&header[32..40]),
+        looks: Looks { size: be(&header[40..48]), modified: be(&header[48..56]) },
     })
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ltx::{PageSize, Pgno};
 
-use crate::{Error, Result};
+use crate::{Error, Looks, Result};
 
 /// First bytes of every SQLite database (file format, section 1.3).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -55,6 +55,12 @@ impl DatabaseFile {
     /// Length in bytes.
     pub fn len(&self) -> Result<u64> {
         self.file.metadata().map(|m| m.len()).map_err(|e| Error::io(&self.path, e))
+    }
+
+    /// Its size and time.
+    pub fn looks(&self) -> Result<Looks> {
+        let looks = self.file.metadata().and_then(|it| Ok(Looks::new(it.len(), it.modified()?)));
+        looks.map_err(|e| Error::io(&self.path, e))
     }
 
     /// Whether the file holds nothing.

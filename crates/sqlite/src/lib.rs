@@ -10,6 +10,7 @@
 
 pub mod error;
 pub mod file;
+pub mod imprint;
 pub mod live;
 pub mod memory;
 pub mod pinned_view;
@@ -21,6 +22,7 @@ mod write_out;
 
 pub use error::Error;
 pub use file::DatabaseFile;
+pub use imprint::{Imprint, Looks};
 pub use live::{Checkpoint, Live, LiveOptions, Pinned, Placement};
 pub use pinned_view::PinnedView;
 pub use view::View;

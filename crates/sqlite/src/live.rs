@@ -20,6 +20,7 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::file::{DatabaseFile, Identity};
+use crate::imprint::{Checkpoints, Imprint};
 use crate::shm_lock::{self, Lock};
 use crate::wal::Wal;
 use crate::wal_index::{Tip, WalIndex};
@@ -224,6 +225,33 @@ impl Live {
         Ok(Some(pinned))
     }
 
+    /// What the database file looks like, `None` if somebody checkpoints it.
+    pub fn imprint(&self) -> Result<Option<Imprint>> {
+        let held = self.holds_checkpoints.get();
+        if !held && !self.take_checkpoint_lock() {
+            return Ok(None);
+        }
+        let imprint = self.unmoved_imprint();
+        if !held {
+            shm_lock::give_back(&self.writer, Lock::Checkpoint);
+        }
+        imprint.map(Some)
+    }
+
+    fn unmoved_imprint(&self) -> Result<Imprint> {
+        let (backfilled, attempted) = (self.index.backfilled()?, self.index.backfill_attempted()?);
+        let salts = self.tip()?.salts;
+        let checkpoints = Checkpoints { salts, backfilled, attempted };
+        Ok(Imprint { looks: self.file.looks()?, checkpoints })
+    }
+
+    /// The whole database at `tip`, as long as the pin keeps it. If it lets the WAL start anew
+    /// meanwhile, reads fail.
+    pub fn view_at(&self, tip: Tip) -> Result<View<'_>> {
+        let in_wal = self.index.last_frames(self.index.backfilled()?, tip.frame)?;
+        View::new(&self.file, &self.wal, self.page_size, tip, in_wal.into())
+    }
+
     /// The whole database at the commit that the pin stands on.
     pub fn view(&self, pinned: &Pinned) -> Result<View<'_>> {
         let in_wal = self.index.last_frames(pinned.backfilled, pinned.tip.frame)?;
@@ -257,13 +285,15 @@ impl Live {
     /// checkpoint under way; nobody waits.
     pub fn hold_checkpoints(&self, hold: bool) {
         if hold && !self.holds_checkpoints.get() {
-            // A try in vain holds it for a few microseconds.
-            let taken =
-                (0..CHECKPOINT_LOCK_TRIES).any(|_| shm_lock::take(&self.writer, Lock::Checkpoint));
-            self.holds_checkpoints.set(taken);
+            self.holds_checkpoints.set(self.take_checkpoint_lock());
         } else if !hold && self.holds_checkpoints.replace(false) {
             shm_lock::give_back(&self.writer, Lock::Checkpoint);
         }
+    }
+
+    /// A try of others in vain holds it for a few microseconds.
+    fn take_checkpoint_lock(&self) -> bool {
+        (0..CHECKPOINT_LOCK_TRIES).any(|_| shm_lock::take(&self.writer, Lock::Checkpoint))
     }
 
     /// Copies what the pin and other readers allow into the database file. Waits for no reader

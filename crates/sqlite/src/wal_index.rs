@@ -69,9 +69,12 @@ impl WalIndex {
 
     /// How many frames are copied into the database file (`nBackfill`).
     pub fn backfilled(&self) -> Result<u32> {
-        let mut word = [0u8; 4];
-        self.read(96, &mut word)?;
-        Ok(u32::from_ne_bytes(word))
+        self.word(96)
+    }
+
+    /// How many frames somebody began to copy into it (`nBackfillAttempted`).
+    pub(crate) fn backfill_attempted(&self) -> Result<u32> {
+        self.word(128)
     }
 
     /// Page numbers of the frames `after + 1 ..= through`, in frame order.
@@ -111,6 +114,12 @@ impl WalIndex {
             }
         }
         Ok(last)
+    }
+
+    fn word(&self, offset: u64) -> Result<u32> {
+        let mut word = [0u8; 4];
+        self.read(offset, &mut word)?;
+        Ok(u32::from_ne_bytes(word))
     }
 
     fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {

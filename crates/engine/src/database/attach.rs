@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use ltx::{Level, Txid, TxidRange};
-use sqlite::{Live, LiveOptions};
+use sqlite::{Imprint, Live, LiveOptions};
 use storage::{Object, Storage};
 
 use super::{Attached, Database, discontinuity};
@@ -65,7 +65,7 @@ impl Database {
             Err(sqlite::Error::Missing { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let began = Moment::now();
+        let (began, imprint) = (Moment::now(), live.imprint()?);
         let mut history = match start {
             Start::Fresh => self.begin(&mut live, None)?,
             Start::Anchor { after, reason } => {
@@ -73,14 +73,16 @@ impl Database {
                 self.shared.rebased();
                 self.begin(&mut live, Some(after))?
             }
-            Start::Continue(txid) => self.resume(&mut live, &Last::read(&self.local, txid)?)?,
+            Start::Continue(txid) => {
+                self.resume(&mut live, &Last::read(&self.local, txid)?, imprint)?
+            }
         };
         history.fresh.clear(); // they are among the pending ones
         self.restart_uploads(&remotes, &holes, began, Some(history.lineage))?;
         self.shared.captured(history.txid);
         self.shared.set_state(DatabaseState::Replicating);
         tracing::info!(db = %path.display(), txid = %history.txid, "replicating");
-        self.attached(live, history, seat).map(Some)
+        self.attached(live, history, imprint, seat).map(Some)
     }
 
     pub(super) fn live_options(&self) -> LiveOptions {
@@ -91,11 +93,12 @@ impl Database {
         &self,
         live: Live,
         history: History,
+        imprint: Option<Imprint>,
         seat: Seat,
     ) -> Result<Attached, Error> {
         let interval = Some(self.options.checkpoint_interval).filter(|i| !i.is_zero());
         let now = Instant::now();
-        Ok(Attached {
+        let mut attached = Attached {
             checkpointer: Checkpointer::new(self.options.checkpoint_pages, interval, now),
             lost: false,
             last_tip: live.tip()?,
@@ -105,12 +108,19 @@ impl Database {
             awaiting: None,
             next_sync: now,
             next_placement: now + self.options.monitor_interval,
+            next_check: now + self.options.check_interval,
+            imprint,
+            overwritten: false,
             since: now,
             quiet_looks: 0,
             _seat: seat,
             live,
             history,
-        })
+        };
+        if let Some(imprint) = imprint {
+            attached.history.witness(imprint.looks, &self.local);
+        }
+        Ok(attached)
     }
 
     /// Has what is staged of a database that is not there any more go out.
@@ -253,7 +263,12 @@ impl Database {
     }
 
     /// Goes on after the last captured file.
-    pub(super) fn resume(&self, live: &mut Live, last: &Last) -> Result<History, Error> {
+    pub(super) fn resume(
+        &self,
+        live: &mut Live,
+        last: &Last,
+        imprint: Option<Imprint>,
+    ) -> Result<History, Error> {
         let header = &last.header;
         let lineage = last.tag.map_or_else(|| fastrand::u64(1..), |tag| tag.lineage);
         if header.page_size != live.page_size() {
@@ -264,7 +279,14 @@ impl Database {
         }
         let sums = last.sums(&self.local);
         let tip = live.tip()?;
-        let (position, advance) = last.advance(live, &tip)?;
+        let (position, mut advance) = last.advance(live, &tip)?;
+        // A WAL may go on while what it belongs to is another file.
+        let witnessed = sums
+            .as_ref()
+            .is_none_or(|sums| imprint.is_some_and(|imprint| sums.state().looks == imprint.looks));
+        if !witnessed && !matches!(advance, Advance::Broken(_)) {
+            advance = Advance::Broken("the database file was written to meanwhile".to_string());
+        }
         let mut history = History {
             txid: header.txids.max,
             position,
@@ -292,8 +314,8 @@ impl Database {
         Ok(history)
     }
 
-    /// Builds the page sums of a history that another program wrote.
-    fn build_sums(&self, live: &mut Live, history: &mut History) -> Result<(), Error> {
+    /// Builds the page sums of a history that has none, or that another program wrote.
+    pub(super) fn build_sums(&self, live: &mut Live, history: &mut History) -> Result<(), Error> {
         let pinned = live.pin_exactly()?;
         match history.position.advance_pinned(&pinned.tip) {
             Advance::None => {}

@@ -164,6 +164,10 @@ impl Database {
         if !attached.history.fresh.is_empty() {
             return Ok(());
         }
+        self.look_over(attached)?;
+        if !attached.history.fresh.is_empty() {
+            return Ok(()); // it was not what it was taken for
+        }
         attached.history.sync(&self.local)?;
         let txid = attached.history.txid;
         self.arm(attached.live.path(), attached.live.wal_path());
@@ -217,8 +221,9 @@ impl Database {
         if last.header.page_size != live.page_size() {
             return Ok(None); // a snapshot begins a chain of its own, and is queued with all the rest
         }
-        let history = self.resume(&mut live, &last)?;
-        let mut attached = self.attached(live, history, seat)?;
+        let imprint = live.imprint()?;
+        let history = self.resume(&mut live, &last, imprint)?;
+        let mut attached = self.attached(live, history, imprint, seat)?;
         self.offer(&mut attached, moment);
         Ok(Some(attached))
     }

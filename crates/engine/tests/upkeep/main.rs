@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod membership;
+mod overwritten;
 mod watched;
 
 use std::path::PathBuf;
