@@ -186,6 +186,40 @@ fn another_history_and_writes_of_others_are_undone() {
 }
 
 #[test]
+fn what_is_written_to_a_copy_while_nobody_follows_is_undone() {
+    let _turn = turn::shared();
+    let stage = Stage::new("follow-alone", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    let n = stage.workload.commit_many(&mut app, 5);
+    stage.tool.replicate_once(&stage.db, &stage.replica);
+    let copy = stage.scratch.path("copy.db");
+    let made = stage.tool.follow(&stage.replica, &copy);
+    await_made(&copy);
+    await_copy(&reader(&copy), &mut stage.oracle(), n);
+    made.stop();
+
+    // Untouched, it goes on from where it is.
+    let n = stage.workload.commit_many(&mut app, 5);
+    stage.tool.replicate_once(&stage.db, &stage.replica);
+    let resumed = stage.tool.follow(&stage.replica, &copy);
+    await_copy(&reader(&copy), &mut stage.oracle(), n);
+    let log = resumed.log();
+    resumed.stop();
+    assert!(!log.contains("left as") && !log.contains("whole=true"), "{log}");
+
+    let writer = Connection::open(&copy).expect("open the copy");
+    writer.execute_batch("DELETE FROM item").expect("write to the copy");
+    drop(writer);
+    let follower = stage.tool.follow(&stage.replica, &copy);
+    let (db, mut oracle) = (reader(&copy), stage.oracle());
+    wait::until("the write to be undone", PATIENCE, || {
+        (look(&db, &mut oracle) == Ok(n)).then_some(())
+    });
+    assert!(follower.log().contains("not what it was left as"), "{}", follower.log());
+    follower.stop();
+}
+
+#[test]
 fn another_page_size_needs_another_file() {
     let _turn = turn::shared();
     let stage = Stage::new("follow-page-size", Mix::Small);

@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ltx::{Decoder, Header, Level, Pgno, Timestamp, Txid};
+use ltx::{Decoder, Header, Level, Pgno, Tag, Timestamp, Txid};
 use storage::{Object, Storage};
 
 use super::error::name;
@@ -129,7 +129,24 @@ impl Follower {
             broken_looks: 0,
         };
         follower.copy()?;
+        if resumes {
+            follower.prove()?;
+        }
         Ok((follower, made))
+    }
+
+    /// Whether the copy is what it was left as. Nobody watched what was written to it since.
+    fn prove(&mut self) -> Result<(), Error> {
+        let (Some(txid), Some((proven, sum))) = (self.txid, self.claim.proof()) else {
+            return Ok(());
+        };
+        if proven != txid || self.copy()?.sum()? != sum {
+            let db = self.path.display();
+            tracing::error!(%db, %txid, "the copy is not what it was left as: that is undone");
+            self.txid = None;
+            self.claim.forget()?;
+        }
+        Ok(())
     }
 
     /// What the copy holds, if that is known.
@@ -214,7 +231,7 @@ impl Follower {
     fn is_other(&self) -> Result<bool, Error> {
         let storage = &*self.requests[self.current].storage;
         let plan = find_plan(storage, Target::Latest)?;
-        let found = lineage(storage, plan.last())?;
+        let found = tag(storage, plan.last())?.map(|tag| tag.lineage);
         Ok(match self.lineage.zip(found) {
             Some((ours, found)) => ours != found,
             None => self.requests.len() == 1,
@@ -263,7 +280,7 @@ impl Follower {
             newest.map(|header| header.commit).ok_or(Error::Cancelled)
         })?;
         let newest = newest.ok_or(Error::Cancelled)?;
-        self.reached(newest.txids.max, newest.tag().map(|tag| tag.lineage).or(known))?;
+        self.reached(newest.txids.max, newest.tag())?;
         tracing::debug!(from = ?txid, to = %newest.txids.max, files = files.len(), pages, "followed");
         let (txid, timestamp) = (newest.txids.max, newest.timestamp);
         Ok(Advance { txid, timestamp, files: files.len(), pages, whole: false })
@@ -273,10 +290,11 @@ impl Follower {
     fn apply_whole(&mut self, progress: &dyn Progress) -> Result<Advance, Error> {
         let request = self.requests[self.current].clone();
         let plan = find_plan(&*request.storage, Target::Latest)?;
-        let lineage = lineage(&*request.storage, plan.last())?;
+        let tag = tag(&*request.storage, plan.last())?;
         let (files, txid) = (plan.files().len(), plan.txid());
         let temp = Output::beside(&self.path).create_temp()?;
         let restored = fill(&request, &Found::Ltx(plan), &temp, progress)?;
+        let lineage = tag.map(|tag| tag.lineage);
         let same_history = lineage.is_some() && lineage == self.lineage;
         let copy = self.copy()?;
         let page_size = copy.page_size();
@@ -305,7 +323,8 @@ impl Follower {
             }
             Ok(restored.pages)
         })?;
-        self.reached(txid, lineage)?;
+        self.lineage = None;
+        self.reached(txid, tag)?;
         Ok(Advance { txid, timestamp: restored.timestamp, files, pages, whole: true })
     }
 
@@ -321,14 +340,16 @@ impl Follower {
         let Some(txid) = outcome.txid else {
             return Err(Error::NoCopy { path: self.path.clone() });
         };
-        let lineage = lineage_at(&*request.storage, txid);
-        self.reached(txid, lineage)?;
+        self.lineage = None;
+        self.reached(txid, tag_at(&*request.storage, txid))?;
         let (timestamp, files) = (outcome.timestamp, outcome.files);
         Ok(Advance { txid, timestamp, files, pages: outcome.pages.into(), whole: true })
     }
 
-    fn reached(&mut self, txid: Txid, lineage: Option<u64>) -> Result<(), Error> {
-        self.claim.holds(txid, lineage)?;
+    /// A file that does not say its history goes on with the one before.
+    fn reached(&mut self, txid: Txid, tag: Option<Tag>) -> Result<(), Error> {
+        let lineage = tag.map(|tag| tag.lineage).or(self.lineage);
+        self.claim.holds(txid, lineage, tag)?;
         self.txid = Some(txid);
         self.lineage = lineage;
         Ok(())
@@ -352,14 +373,15 @@ fn make(
     let (index, outcome) = run_any(requests, progress)?;
     let replica = || requests[index].storage.url();
     let txid = outcome.txid.ok_or_else(|| Error::NotFollowable { replica: replica() })?;
-    claim.holds(txid, lineage_at(&*requests[index].storage, txid))?;
+    let tag = tag_at(&*requests[index].storage, txid);
+    claim.holds(txid, tag.map(|tag| tag.lineage), tag)?;
     Ok((index, outcome))
 }
 
-/// The history that a transaction belongs to, as far as a file says so.
-fn lineage_at(storage: &dyn Storage, txid: Txid) -> Option<u64> {
+/// The history that a transaction belongs to and the sum of its pages, as far as a file says them.
+fn tag_at(storage: &dyn Storage, txid: Txid) -> Option<Tag> {
     let plan = find_plan(storage, Target::Txid(txid)).ok()?;
-    lineage(storage, plan.last()).ok().flatten()
+    tag(storage, plan.last()).ok().flatten()
 }
 
 /// A file that is applied.
@@ -422,11 +444,11 @@ impl Seen {
     }
 }
 
-/// The history that a file belongs to, if it says so.
-fn lineage(storage: &dyn Storage, file: &Object) -> Result<Option<u64>, Error> {
+/// The history that a file belongs to and the sum of the pages after it, if it says so.
+fn tag(storage: &dyn Storage, file: &Object) -> Result<Option<Tag>, Error> {
     let mut header = [0; Header::SIZE];
     storage.read_at(file.level, file.txids, 0, &mut header)?;
-    Ok(Header::decode(&header).ok().and_then(|header| header.tag()).map(|tag| tag.lineage))
+    Ok(Header::decode(&header).ok().and_then(|header| header.tag()))
 }
 
 fn is_database(path: &Path) -> Result<bool, Error> {

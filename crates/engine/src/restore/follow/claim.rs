@@ -2,15 +2,15 @@
 //!
 //! `<db>-txid` holds the transaction that it stands at, as Litestream keeps it, or stood at before
 //! a crash. `<db>-follow` says that the database is a copy, and is locked as long as somebody
-//! follows. It names the history, and the transaction that the copy may have reached: 16 hex digits
-//! each, zeros if unknown.
+//! follows. It names the history, the transaction that the copy may have reached, and the sum of
+//! all pages at a transaction: numbers of 16 hex digits each, zeros if unknown.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use ltx::Txid;
+use ltx::{Checksum, Tag, Txid};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use storage::TempFile;
@@ -20,6 +20,8 @@ use crate::restore::output::{Output, directory_of, sync_directory, with_suffix};
 
 /// Bytes of a number and what ends it.
 const NUMBER: usize = 17;
+/// Where the transaction and its sum stand.
+const PROOF: usize = 2 * NUMBER;
 
 /// The right to write to a copy.
 #[derive(Debug)]
@@ -74,7 +76,7 @@ impl Claim {
     /// From now on what appears at the path is a copy, of which nothing is known yet.
     pub(super) fn begin(&self) -> Result<(), Error> {
         self.forget()?;
-        self.write(&format!("{:016x} {:016x}\n", 0, 0))
+        self.write(0, &format!("{:016x} {:016x} {:016x} {:016x}\n", 0, 0, 0, 0))
     }
 
     /// The transaction that the copy held at least when it was last written to.
@@ -97,6 +99,12 @@ impl Claim {
         self.number(NUMBER).and_then(Txid::new)
     }
 
+    /// The sum of all pages of the copy at a transaction.
+    pub(super) fn proof(&self) -> Option<(Txid, Checksum)> {
+        let txid = self.number(PROOF).and_then(Txid::new)?;
+        Some((txid, self.number(PROOF + NUMBER).and_then(Checksum::new)?))
+    }
+
     fn number(&self, offset: usize) -> Option<u64> {
         let mut text = [0; NUMBER - 1];
         self.file.read_exact_at(&mut text, offset as u64).ok()?;
@@ -105,17 +113,23 @@ impl Claim {
 
     /// Notes that the copy will be brought to a transaction of a history.
     pub(super) fn intend(&self, txid: Txid, lineage: Option<u64>) -> Result<(), Error> {
-        self.write(&format!("{:016x} {txid}\n", lineage.unwrap_or(0)))
+        self.write(0, &format!("{:016x} {txid} ", lineage.unwrap_or(0)))
     }
 
-    fn write(&self, text: &str) -> Result<(), Error> {
-        let written = self.file.write_all_at(text.as_bytes(), 0);
+    fn write(&self, offset: usize, text: &str) -> Result<(), Error> {
+        let written = self.file.write_all_at(text.as_bytes(), offset as u64);
         let synced = written.and_then(|()| self.file.sync_data());
         synced.map_err(|error| Error::output(&claim_path(&self.path), error))
     }
 
-    /// Notes that the copy holds a transaction. That must be durable by now.
-    pub(super) fn holds(&self, txid: Txid, lineage: Option<u64>) -> Result<(), Error> {
+    /// Notes that the copy holds a transaction of a history, and the sum of its pages, as far as
+    /// the replica says them. That must be durable by now.
+    pub(super) fn holds(
+        &self,
+        txid: Txid,
+        lineage: Option<u64>,
+        tag: Option<Tag>,
+    ) -> Result<(), Error> {
         if self.lineage() != lineage {
             self.forget()?;
             self.intend(txid, lineage)?;
@@ -128,7 +142,9 @@ impl Claim {
             temp.rename(&name)?;
             sync_directory(directory_of(&name))
         };
-        write().map_err(|error| Error::output(&name, error))
+        write().map_err(|error| Error::output(&name, error))?;
+        let sum = tag.map_or(0, |tag| tag.sum.get());
+        self.write(PROOF, &format!("{txid} {sum:016x}\n"))
     }
 
     /// From now on nobody knows what the copy holds.

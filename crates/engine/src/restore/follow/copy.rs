@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ltx::{PageSize, Pgno};
+use ltx::{Checksum, PageSize, Pgno, RollingSum, page_sum};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Statement, TransactionBehavior};
 
 use crate::restore::Error;
@@ -77,6 +77,23 @@ impl Copy {
     fn current_version(&self) -> Result<i64, Error> {
         let version = self.connection.query_row("PRAGMA data_version", [], first);
         version.map_err(|error| failed(&self.path, error))
+    }
+
+    /// The sum of all its pages.
+    pub(super) fn sum(&self) -> Result<Checksum, Error> {
+        let add = || {
+            let mut sum = RollingSum::new();
+            let mut pages = self.connection.prepare("SELECT pgno, data FROM sqlite_dbpage")?;
+            let mut rows = pages.query([])?;
+            while let Some(row) = rows.next()? {
+                let pgno = Pgno::new(row.get(0)?).filter(|it| *it != self.page_size.lock_page());
+                if let Some(pgno) = pgno {
+                    sum.add(page_sum(pgno, row.get_ref(1)?.as_blob()?));
+                }
+            }
+            Ok(sum.checksum())
+        };
+        add().map_err(|error| failed(&self.path, error))
     }
 
     /// Changes pages, all or none, so that the database has as many as `change` returns. Says how
