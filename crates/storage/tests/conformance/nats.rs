@@ -222,9 +222,14 @@ fn nats_lets_us_in_by_credentials() {
     let of_account = token(&operator, &account, json!({ "type": "account", "limits": limits }));
     let unlimited = json!({ "type": "user", "subs": -1, "data": -1, "payload": -1 });
     let jwt = token(&account, &user, unlimited);
+    // Without one by name the server now and then begins before it has made one, and ends.
+    let system = KeyPair::new_account();
+    let of_system = token(&operator, &system, json!({ "type": "account" }));
     let access = format!(
-        "operator: {of_operator}\nresolver: MEMORY\nresolver_preload: {{ {}: {of_account} }}",
-        account.public_key()
+        "operator: {of_operator}\nsystem_account: {system}\nresolver: MEMORY\n\
+         resolver_preload: {{ {}: {of_account}, {system}: {of_system} }}",
+        account.public_key(),
+        system = system.public_key(),
     );
     let Some(server) = Server::start_with(Kind::Nats, &[("NATS_ACCESS", &access)]) else { return };
     let seed = user.seed().expect("a seed");
