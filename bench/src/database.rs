@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use rusqlite::{Connection, OpenFlags};
 
-/// Opens as the application does: WAL, `synchronous=OFF` (so that the disk's fsync does not hide
-/// the cost of replication), the default auto-checkpoint, a patient busy handler.
+/// Opens as the application does: WAL, `synchronous=OFF` unless a load has it otherwise (so that
+/// the disk's fsync does not hide the cost of replication), the default auto-checkpoint, a patient
+/// busy handler.
 pub(crate) fn open(path: &Path) -> Result<Connection> {
     let connection = Connection::open(path).with_context(|| format!("open {}", path.display()))?;
     connection.pragma_update(None, "journal_mode", "wal")?;

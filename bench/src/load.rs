@@ -18,6 +18,8 @@ use crate::database;
 pub(crate) enum Kind {
     /// One-row inserts, one after another, for `amount` seconds.
     FlatOut,
+    /// The same with `synchronous=NORMAL`, SQLite's recommendation for WAL mode.
+    FlatOutNormal,
     /// `amount` one-row inserts a second until the standard input closes.
     Light,
     /// `amount` one-row updates, which go round the pages of one small table; no checkpoint.
@@ -54,6 +56,10 @@ impl Load {
         let connection = database::open(&self.database)?;
         let seen = match self.kind {
             Kind::FlatOut => flat_out(&connection, Duration::from_secs(self.amount)),
+            Kind::FlatOutNormal => {
+                connection.pragma_update(None, "synchronous", "normal")?;
+                flat_out(&connection, Duration::from_secs(self.amount))
+            }
             Kind::Light => light(&connection, self.amount),
             Kind::SamePages => same_pages(&connection, self.amount),
         }?;

@@ -14,8 +14,12 @@ use crate::process::{Finished, Running};
 use crate::program::Who;
 use crate::table::{Reach, Row, Series};
 
-#[derive(Default)]
+/// What the application does, and how that is called.
+const LOADS: [(Kind, &str); 2] =
+    [(Kind::FlatOut, "synchronous=OFF"), (Kind::FlatOutNormal, "synchronous=NORMAL")];
+
 struct Figures {
+    load: (Kind, &'static str),
     share: Series,
     rate: Series,
     app_cpu: Series,
@@ -30,14 +34,35 @@ struct Figures {
 }
 
 pub(super) fn run(ground: &Ground) -> Result<Vec<Row>> {
-    let mut figures = Figures::default();
-    for run in 0..ground.runs {
-        figures.round(ground, run)?;
+    let mut rows = Vec::new();
+    for load in LOADS {
+        let mut figures = Figures::new(load);
+        for run in 0..ground.runs {
+            figures.round(ground, run)?;
+        }
+        rows.extend(figures.rows());
     }
-    Ok(figures.rows())
+    Ok(rows)
 }
 
 impl Figures {
+    fn new(load: (Kind, &'static str)) -> Self {
+        Self {
+            load,
+            share: Series::default(),
+            rate: Series::default(),
+            app_cpu: Series::default(),
+            wal_peak: Series::default(),
+            longest: Series::default(),
+            p999: Series::default(),
+            cpu: Series::default(),
+            memory: Series::default(),
+            replica: Series::default(),
+            drain: Series::default(),
+            verified: Series::default(),
+        }
+    }
+
     fn round(&mut self, ground: &Ground, run: usize) -> Result<()> {
         for who in ground.contestants(run) {
             self.one(ground, who)?;
@@ -57,7 +82,7 @@ impl Figures {
         // Stays open: the replicator's last close must not be the application's first event.
         let application = database::create_small(&database)?;
         let Some(program) = ground.program(who) else {
-            let (seen, wal_peak) = drive(&database, ground.seconds)?;
+            let (seen, wal_peak) = drive(self.load.0, &database, ground.seconds)?;
             self.application(who, &seen, wal_peak);
             return Ok(());
         };
@@ -66,7 +91,7 @@ impl Figures {
         replica.await_snapshot(&replicator, PATIENCE)?;
         std::thread::sleep(Duration::from_secs(1));
         let before = replicator.usage()?;
-        let (seen, wal_peak) = drive(&database, ground.seconds)?;
+        let (seen, wal_peak) = drive(self.load.0, &database, ground.seconds)?;
         let cpu = replicator.usage()?.cpu_since(&before);
         let (end, drain) = drain(replicator)?;
         self.application(who, &seen, wal_peak);
@@ -95,8 +120,9 @@ impl Figures {
 
     fn rows(self) -> Vec<Row> {
         let bare = "bare";
+        let share = format!("app commits/s, replicated / bare, {}", self.load.1);
         vec![
-            Row::new("app commits/s, replicated / bare", "", self.share).reach(Reach::AtLeast(0.9)),
+            Row::new(share, "", self.share).reach(Reach::AtLeast(0.9)),
             Row::new("app commits/s", "", self.rate).limit(bare),
             Row::new("app CPU per commit", "us", self.app_cpu).limit(bare),
             Row::new("WAL peak in that run", "MB", self.wal_peak)
@@ -117,9 +143,9 @@ impl Figures {
 }
 
 /// Lets the application write; returns what it saw and the largest size of its WAL.
-fn drive(database: &Path, seconds: u64) -> Result<(Seen, u64)> {
+fn drive(load: Kind, database: &Path, seconds: u64) -> Result<(Seen, u64)> {
     let wal = database.with_extension("db-wal");
-    let mut loading = Load::new(Kind::FlatOut, database, seconds).start()?;
+    let mut loading = Load::new(load, database, seconds).start()?;
     let mut peak = 0;
     while !loading.is_done()? {
         peak = peak.max(fs::metadata(&wal).map_or(0, |wal| wal.len()));
