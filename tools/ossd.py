@@ -14,6 +14,7 @@ def crc64(data, c=0, T=[]):
     for b in data: c = T[(c ^ b) & 255] ^ (c >> 8)
     return c ^ 0xFFFFFFFFFFFFFFFF
 ISO = '%Y-%m-%dT%H:%M:%S.000Z'
+def keys(d): return sorted(os.path.relpath(os.path.join(at, n), d) for at, _, names in os.walk(d) for n in names if not n.endswith('~'))
 def when(path, form): return datetime.datetime.utcfromtimestamp(int(os.path.getmtime(path))).strftime(form)
 class H(BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
@@ -57,7 +58,7 @@ class H(BaseHTTPRequestHandler):
         if e: return self.err(403, e)
         md5 = self.headers.get('Content-MD5')
         if md5 and md5 != base64.b64encode(hashlib.md5(body).digest()).decode(): return self.err(400, 'InvalidDigest')
-        d = os.path.join(ROOT, bucket); f = os.path.join(d, U.quote(key, safe='')); m = self.command
+        d = os.path.join(ROOT, bucket); at = lambda k: os.path.join(d, k); f = at(key); m = self.command
         crc = lambda b: {'x_oss_hash_crc64ecma': crc64(b)} if len(b) < 100_000 else {};     # Python takes a second for 10 MB
         etag = lambda b: '"' + hashlib.md5(b).hexdigest().upper() + '"'
         with LOCK:
@@ -66,14 +67,14 @@ class H(BaseHTTPRequestHandler):
                 if not os.path.isdir(d): return self.err(404, 'NoSuchBucket')
                 if m == 'GET':
                     pre, after, mx = q.get('prefix', ''), q.get('continuation-token') or q.get('start-after') or q.get('marker', ''), min(int(q.get('max-keys', 100)), 1000)
-                    ks = sorted(k for k in map(U.unquote, (n for n in os.listdir(d) if not n.endswith('~'))) if k.startswith(pre) and k > after); page = ks[:mx]; tr = len(ks) > mx
-                    it = ''.join(f'<Contents><Key>{U.quote(k)}</Key><LastModified>{when(os.path.join(d, U.quote(k, safe="")), ISO)}</LastModified><ETag>"x"</ETag><Type>Normal</Type><Size>{os.path.getsize(os.path.join(d, U.quote(k, safe="")))}</Size><StorageClass>Standard</StorageClass></Contents>' for k in page)
+                    ks = [k for k in keys(d) if k.startswith(pre) and k > after]; page = ks[:mx]; tr = len(ks) > mx
+                    it = ''.join(f'<Contents><Key>{U.quote(k)}</Key><LastModified>{when(at(k), ISO)}</LastModified><ETag>"x"</ETag><Type>Normal</Type><Size>{os.path.getsize(at(k))}</Size><StorageClass>Standard</StorageClass></Contents>' for k in page)
                     return self.out(200, f'<?xml version="1.0"?><ListBucketResult><Name>{bucket}</Name><Prefix>{pre}</Prefix><MaxKeys>{mx}</MaxKeys><EncodingType>url</EncodingType><KeyCount>{len(page)}</KeyCount><IsTruncated>{str(tr).lower()}</IsTruncated>{"<NextContinuationToken>"+U.quote(page[-1])+"</NextContinuationToken>" if tr else ""}{it}</ListBucketResult>'.encode(), Content_Type='application/xml')
                 if m == 'POST' and 'delete' in q:
                     if not md5: return self.err(400, 'MissingArgument', 'Content-MD5')
                     ks = [html.unescape(k) for k in re.findall(r'<Key>(.*?)</Key>', body.decode())]
                     for k in ks:
-                        try: os.remove(os.path.join(d, U.quote(k, safe='')))
+                        try: os.remove(at(k))
                         except FileNotFoundError: pass
                     said = '' if b'<Quiet>true' in body else ''.join(f'<Deleted><Key>{html.escape(k)}</Key></Deleted>' for k in ks)
                     return self.out(200, f'<?xml version="1.0"?><DeleteResult>{said}</DeleteResult>'.encode(), Content_Type='application/xml')
@@ -87,13 +88,13 @@ class H(BaseHTTPRequestHandler):
             if m == 'PUT':
                 if not os.path.isdir(d): return self.err(404, 'NoSuchBucket')
                 if self.headers.get('x-oss-forbid-overwrite') == 'true' and os.path.exists(f): return self.err(409, 'FileAlreadyExists')
-                open(f + '.tmp~', 'wb').write(body); open(f + '.meta~', 'w').write(json.dumps(meta)); os.replace(f + '.tmp~', f)     # beside it, for tests to read
+                os.makedirs(os.path.dirname(f), exist_ok=True); open(f + '.tmp~', 'wb').write(body); open(f + '.meta~', 'w').write(json.dumps(meta)); os.replace(f + '.tmp~', f)     # beside it, for tests to read
                 return self.out(200, f'<CompleteMultipartUploadResult><Bucket>{bucket}</Bucket><Key>{key}</Key><ETag>{etag(body)}</ETag></CompleteMultipartUploadResult>'.encode() if mpu else b'', ETag=etag(body), **crc(body))
             if m == 'DELETE':
                 if os.path.exists(f): os.remove(f)
                 return self.out(204)
-            if not os.path.exists(f): return self.err(404, 'NoSuchKey')
-            b = open(f, 'rb').read(); r = self.headers.get('Range', ''); h = dict(ETag=etag(b), **crc(b), x_oss_object_type='Normal', Last_Modified=when(f, '%a, %d %b %Y %H:%M:%S GMT')); h.update(json.load(open(f + '.meta~')))
+            if not os.path.isfile(f): return self.err(404, 'NoSuchKey')
+            b = open(f, 'rb').read(); r = self.headers.get('Range', ''); h = dict(ETag=etag(b), **crc(b), x_oss_object_type='Normal', Last_Modified=when(f, '%a, %d %b %Y %H:%M:%S GMT')); h.update(json.load(open(f + '.meta~')) if os.path.exists(f + '.meta~') else {})
             if m == 'HEAD': return self.out(200, b, Content_Length=len(b), **h)
             if r.startswith('bytes='):
                 s, _, e2 = r[6:].partition('-'); s, e2 = (len(b) - int(e2), len(b) - 1) if not s else (int(s), min(int(e2 or len(b) - 1), len(b) - 1))
