@@ -29,9 +29,4 @@ pub use view::View;
 pub use wal::{Frame, Salts, Wal, WalChecksum};
 pub use wal_index::{Tip, WalIndex};
 
-/// The version of the SQLite library that is linked in.
-pub fn library_version() -> &'static str {
-    rusqlite::version()
-}
-
 type Result<T> = std::result::Result<T, Error>;

@@ -73,6 +73,12 @@ fn image(live: &mut Live) -> Vec<u8> {
     bytes
 }
 
+/// Up to 3.51.2, a checkpoint beside a writer could lose a commit.
+#[test]
+fn a10_the_sqlite_inside_is_free_of_the_wal_reset_bug() {
+    assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
+}
+
 #[test]
 fn a_view_is_the_database_whatever_is_copied_back() {
     for page_size in [512, 4096, 65536] {
