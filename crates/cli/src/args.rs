@@ -2,7 +2,7 @@
 
 use crate::commands::{
     check, completions, control, databases, demo, doctor, health, info, list, ltx, man, promote,
-    replicate, reset, restore, schema, verify, version,
+    replicate, reset, restore, schema, status, verify, version,
 };
 use crate::config::Config;
 use crate::failure::{Failure, Result};
@@ -39,6 +39,7 @@ pub enum Command {
     Restore(restore::Args),
     Promote(promote::Args),
     Databases(databases::Args),
+    Status(status::Args),
     #[command(alias = "wal")]
     Ltx(ltx::Args),
     Check(check::Args),

@@ -16,6 +16,7 @@ pub mod replicate;
 pub mod reset;
 pub mod restore;
 pub mod schema;
+pub mod status;
 pub mod verify;
 pub mod version;
 
@@ -39,6 +40,7 @@ pub fn run(command: Command) -> Result<Exit> {
         Command::Restore(args) => restore::run(&args),
         Command::Promote(args) => promote::run(&args),
         Command::Databases(args) => databases::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Ltx(args) => ltx::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),

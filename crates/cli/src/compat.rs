@@ -1,9 +1,6 @@
-//! Words of Litestream's command line that we do not have: those to come, and those that
-//! version 0.5 dropped.
+//! Words of Litestream's command line that version 0.5 dropped.
 
 use crate::failure::Failure;
-
-const COMMANDS_TO_COME: [&str; 1] = ["status"];
 
 /// Flags of Litestream 0.3 and what replaces them.
 const DROPPED_FLAGS: [(&str, &str); 3] = [
@@ -16,9 +13,6 @@ const DROPPED_COMMANDS: [&str; 2] = ["generations", "snapshots"];
 
 /// What to say about a command that is not ours, if Litestream has or had it.
 pub fn command(name: &str) -> Option<Failure> {
-    if COMMANDS_TO_COME.contains(&name) {
-        return Some(Failure::usage(format_args!("the command {name} is not supported yet")));
-    }
     DROPPED_COMMANDS.contains(&name).then(|| {
         Failure::usage(format_args!("the command {name} is gone since Litestream 0.5"))
             .hint("list a replica's files: brooklet ltx -level all DB")

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use storage::{Environment, FileStorage, Options, Storage, Url};
 
@@ -34,6 +35,8 @@ pub struct Replica {
     pub url: Url,
     /// Credentials and the like; never shown.
     pub options: Options,
+    /// If only one process may write there: how long it may be gone before another may.
+    pub lease: Option<Duration>,
 }
 
 impl Replica {
@@ -52,13 +55,13 @@ impl Replica {
 
     /// The replica of that name below this one.
     pub fn join(&self, name: &Path) -> Replica {
-        Replica { url: self.url.join(name), options: self.options.clone() }
+        Replica { url: self.url.join(name), ..self.clone() }
     }
 }
 
 impl From<Url> for Replica {
     fn from(url: Url) -> Replica {
-        Replica { url, options: Options::default() }
+        Replica { url, options: Options::default(), lease: None }
     }
 }
 
@@ -71,17 +74,36 @@ impl fmt::Display for Replica {
 
 /// The storage of a replica. Touches nothing yet.
 pub fn open(url: &Url, options: &Options) -> Result<Arc<dyn Storage>> {
-    Ok(url.storage(options, environment()?)?)
+    let environment = {
+        let mut known = known();
+        match &*known {
+            Some(environment) => environment.clone(),
+            None => known.insert(environment()?).clone(),
+        }
+    };
+    Ok(url.storage(options, &environment)?)
 }
 
-/// What the process was started with.
-fn environment() -> Result<&'static Environment> {
-    static ENVIRONMENT: OnceLock<std::result::Result<Environment, String>> = OnceLock::new();
-    let read = || {
-        let variables = with_files(std::env::vars().collect())?;
-        Ok(Environment { variables, home: std::env::home_dir() })
-    };
-    ENVIRONMENT.get_or_init(read).as_ref().map_err(|reason| Failure::new(Exit::Config, reason))
+/// Reads the files again that variables name. Says whether they hold anything else than before.
+pub fn refresh() -> Result<bool> {
+    let now = environment()?;
+    let mut known = known();
+    let differs = |before: &Environment| before.variables != now.variables;
+    let changed = known.as_ref().is_some_and(differs);
+    *known = Some(now);
+    Ok(changed)
+}
+
+/// What the process was started with, and what the files held that its variables name.
+fn known() -> MutexGuard<'static, Option<Environment>> {
+    static KNOWN: Mutex<Option<Environment>> = Mutex::new(None);
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn environment() -> Result<Environment> {
+    let variables = with_files(std::env::vars().collect());
+    let variables = variables.map_err(|reason| Failure::new(Exit::Config, reason))?;
+    Ok(Environment { variables, home: std::env::home_dir() })
 }
 
 /// Takes credentials from the files that variables name, unless they are there themselves.

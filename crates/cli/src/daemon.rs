@@ -5,6 +5,7 @@ pub mod dump;
 pub mod fleet;
 pub mod health;
 pub mod heartbeat;
+pub mod leases;
 pub mod notify;
 pub mod reload;
 pub mod served;

@@ -26,6 +26,8 @@ pub enum Exit {
     Unrestorable,
     /// The database that is here and the replica do not belong together.
     Conflict,
+    /// Another living process has the lease on the replica.
+    Taken,
     /// Something is wrong that somebody should look at.
     Unhealthy,
     /// The final sync did not finish inside the shutdown budget.
@@ -47,6 +49,7 @@ impl Exit {
             Exit::Unreachable => 6,
             Exit::Unrestorable => 7,
             Exit::Conflict => 8,
+            Exit::Taken => 9,
             Exit::Unhealthy => 10,
             Exit::Unsynced => 11,
             Exit::Child(code) => code,
@@ -91,6 +94,7 @@ impl Exit {
                 Exit::Unreachable
             }
             Error::NotFound { .. } | Error::Short { .. } => Exit::Unrestorable,
+            Error::Unleased { .. } => Exit::Taken,
             Error::Unsupported { .. } => Exit::Usage,
             _ => Exit::Failed,
         }
@@ -123,6 +127,7 @@ mod tests {
         assert_eq!(code(Error::Denied { object: object.clone(), reason: reason.clone() }), 5);
         assert_eq!(code(Error::Unreachable { object: object.clone(), reason: reason.clone() }), 6);
         assert_eq!(code(Error::Short { object: object.clone(), offset: 0, wanted: 1 }), 7);
+        assert_eq!(code(Error::Unleased { url: object.clone(), reason: reason.clone() }), 9);
         assert_eq!(code(Error::Unsupported { url: object.clone(), reason }), 2);
         assert_eq!(code(Error::from_io(object, std::io::Error::other("disk on fire"))), 1);
     }

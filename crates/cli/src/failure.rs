@@ -78,6 +78,10 @@ impl From<storage::Error> for Failure {
                 false => "is it mounted? then try again",
             }),
             storage::Error::Throttled { .. } => Some("try again later"),
+            storage::Error::Unleased { .. } => Some(
+                "one process at a time writes to this replica: stop the other one first; if it \
+                 is dead, its lease runs out by itself",
+            ),
             _ => None,
         };
         Failure { hint: hint.map(str::to_owned), ..Failure::new(Exit::of_storage(&error), error) }

@@ -12,6 +12,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
+use tokio::runtime::Runtime;
 
 use crate::config::Heartbeat;
 use crate::daemon::fleet::Fleet;
@@ -60,6 +61,29 @@ impl Address {
                 .hint("write it as :9090 for this machine alone, or 0.0.0.0:9090 for the network")
         })
     }
+
+    /// Serves what changes nothing until the process ends.
+    pub fn serve(self, looking: Router) -> Result<()> {
+        let runtime = runtime()?;
+        let entered = runtime.enter();
+        runtime.spawn(self.served(looking)?);
+        drop(entered);
+        Ok(go_on(runtime)?)
+    }
+
+    fn served(self, looking: Router) -> std::io::Result<impl Future<Output = ()> + use<>> {
+        let Address { listener, bound } = self;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let host = if bound.ip().is_loopback() { Host::OfThisMachine } else { Host::Any };
+        let guard = middleware::from_fn(move |request, next| guarded(host, request, next));
+        let router = with_fallbacks(looking).layer(guard);
+        tracing::info!(address = %bound, "serving metrics");
+        Ok(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "metrics are served no more");
+            }
+        })
+    }
 }
 
 impl Doors {
@@ -72,22 +96,10 @@ impl Doors {
     }
 
     fn serve(self, fleet: &Arc<Fleet>) -> Result<Option<socket::Place>> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(WAITING)
-            .build()?;
+        let runtime = runtime()?;
         let entered = runtime.enter();
-        if let Some(Address { listener, bound }) = self.address {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            let host = if bound.ip().is_loopback() { Host::OfThisMachine } else { Host::Any };
-            let guard = middleware::from_fn(move |request, next| guarded(host, request, next));
-            let router = with_fallbacks(looking(Arc::clone(fleet))).layer(guard);
-            runtime.spawn(async move {
-                if let Err(error) = axum::serve(listener, router).await {
-                    tracing::error!(%error, "metrics are served no more");
-                }
-            });
-            tracing::info!(address = %bound, "serving metrics");
+        if let Some(address) = self.address {
+            runtime.spawn(address.served(looking(Arc::clone(fleet)))?);
         }
         let mut place = None;
         if let Some(bound) = self.socket {
@@ -107,10 +119,21 @@ impl Doors {
             runtime.spawn(heartbeat::beat(heartbeat, Arc::clone(fleet)));
         }
         drop(entered);
-        let named = thread::Builder::new().name("http".into());
-        named.spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+        go_on(runtime)?;
         Ok(place)
     }
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(WAITING).build()
+}
+
+/// Runs what was given to a runtime until the process ends.
+fn go_on(runtime: Runtime) -> std::io::Result<()> {
+    let named = thread::Builder::new().name("http".into());
+    named.spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(())
 }
 
 /// What changes nothing.
@@ -139,14 +162,15 @@ async fn all_metrics(State(fleet): State<Arc<Fleet>>) -> impl IntoResponse {
 /// How much is borne, if it is not what usually is: durations such as `30s`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
-struct Bearable {
+pub struct Bearable {
     max_lag: Option<String>,
     max_verify_age: Option<String>,
     max_snapshot_age: Option<String>,
 }
 
 impl Bearable {
-    fn thresholds(&self) -> std::result::Result<Thresholds, String> {
+    /// What it says, or why it says nothing.
+    pub fn thresholds(&self) -> std::result::Result<Thresholds, String> {
         let read = |name: &str, text: &Option<String>| {
             let duration = text.as_deref().map(go_duration::parse).transpose();
             duration.map_err(|error| format!("{name}: {error}\n"))

@@ -4,7 +4,8 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::{DatabaseState, DatabaseStatus, Level0, ReplicaStatus};
 use storage::{DURATION_BOUNDS, Tally};
@@ -68,6 +69,46 @@ pub fn render(databases: &[DatabaseStatus]) -> String {
     level_0(&mut page, databases);
     each_replica(&mut page, databases);
     operations(&mut page, databases);
+    process::add(&mut page);
+    page.0
+}
+
+/// A copy that is followed.
+#[derive(Debug)]
+pub struct Copy<'a> {
+    pub path: &'a Path,
+    pub txid: Option<u64>,
+    pub lag: Option<Duration>,
+    pub updates: u64,
+    pub failures: u64,
+}
+
+/// All metrics of a copy that is followed.
+pub fn of_copy(copy: &Copy<'_>) -> String {
+    let mut page = Page::default();
+    let gauges = [
+        (
+            "brooklet_copy_txid",
+            "The transaction that the copy holds.",
+            copy.txid.map(|it| it as f64),
+        ),
+        (
+            "brooklet_copy_lag_seconds",
+            "For how long the copy is not known to hold all that its replica holds.",
+            copy.lag.map(|it| it.as_secs_f64()),
+        ),
+    ];
+    let label = format!("db=\"{}\"", escaped(&copy.path.display().to_string()));
+    for (name, help, value) in gauges {
+        page.add(Gauge, name, help, value.map(|value| (label.clone(), value)));
+    }
+    let counters = [
+        ("brooklet_copy_update_count", "Updates of the copy.", copy.updates),
+        ("brooklet_copy_error_count", "Looks at the replica that failed.", copy.failures),
+    ];
+    for (name, help, value) in counters {
+        page.add(Counter, name, help, [(label.clone(), value)]);
+    }
     process::add(&mut page);
     page.0
 }
@@ -202,7 +243,7 @@ fn level_0(page: &mut Page, databases: &[DatabaseStatus]) {
 
 fn each_replica(page: &mut Page, databases: &[DatabaseStatus]) {
     type Value = fn(&ReplicaStatus) -> Option<f64>;
-    let metrics: [(&str, &str, Value); 16] = [
+    let metrics: [(&str, &str, Value); 17] = [
         ("litestream_replica_txid", "The last transaction in the replica.", |it| {
             it.txid.map(|txid| txid.get() as f64)
         }),
@@ -211,6 +252,9 @@ fn each_replica(page: &mut Page, databases: &[DatabaseStatus]) {
             "Age of the oldest captured commit that is not in the replica.",
             |it| Some(it.lag.as_secs_f64()),
         ),
+        ("litestream_replica_lease_held", "1 while the lease on the replica is ours.", |it| {
+            it.holds_lease.map(truth)
+        }),
         ("litestream_replica_unuploaded_bytes", "Bytes that wait for their upload.", |it| {
             Some(it.backlog.bytes as f64)
         }),
@@ -341,7 +385,6 @@ fn seconds(moment: SystemTime) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn metrics_are_what_prometheus_reads() {

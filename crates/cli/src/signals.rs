@@ -23,6 +23,8 @@ pub enum Event {
     Reload,
     /// All that is known is to be logged.
     Dump,
+    /// Another process has the lease on every replica: there is nothing left to write to.
+    Lost,
 }
 
 /// What has been asked for, and the way to hear of it.

@@ -5,7 +5,7 @@ use crate::failure::{Failure, Result};
 use crate::signals::Event;
 use crossbeam_channel::{Receiver, Sender};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
-use signal_hook::consts::SIGINT;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io;
 use std::process::{self, Command, ExitStatus};
 
@@ -117,6 +117,16 @@ pub fn attend(
                 asked(event);
                 child = running;
             }
+            (Event::Lost, None) => return Ok(Ended { child: None, at_once: false }),
+            (Event::Lost, Some(running)) => {
+                tracing::error!(
+                    command = running.command,
+                    "ending the program: another one writes now"
+                );
+                running.forward(SIGTERM);
+                signals += 1;
+                child = Some(running);
+            }
             (Event::Signal(_), None) => return Ok(Ended { child: None, at_once: signals > 0 }),
             (Event::Signal(_), Some(child)) if signals > 0 => {
                 tracing::warn!(command = child.command, "second signal: ending the program");
@@ -149,7 +159,6 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
     use crossbeam_channel::unbounded;
-    use signal_hook::consts::SIGTERM;
 
     fn attended(command: &str, signals: &[i32]) -> Ended {
         let (sender, events) = unbounded();

@@ -410,6 +410,7 @@ impl Entry {
         for (uploader, status) in self.uploaders.iter().zip(&mut status.replicas) {
             status.backlog = uploader.backlog();
             status.usage = uploader.replica.storage.usage();
+            status.holds_lease = uploader.replica.storage.holds_lease();
             let look = |inventory: &Inventory| {
                 inventory.contents(retention::level_0(inventory, &self.history.retention, now))
             };

@@ -126,6 +126,8 @@ pub struct ReplicaStatus {
     pub contents: Option<Contents>,
     /// What was asked of its server, if that is one.
     pub usage: Option<Usage>,
+    /// Whether the right to write to it is ours; none where none is needed.
+    pub holds_lease: Option<bool>,
     /// How long ago the oldest commit was captured that is not in it yet.
     pub lag: Duration,
     /// How long ago the oldest compaction fell due that is not done yet.

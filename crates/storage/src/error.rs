@@ -95,6 +95,14 @@ pub enum Error {
         /// What about it is not understood.
         reason: String,
     },
+    /// Another process has the right to write here, or ours has run out.
+    #[error("{url}: the lease is needed to write, and {reason}")]
+    Unleased {
+        /// The replica's URL, without secrets.
+        url: String,
+        /// Who has it, or why we do not.
+        reason: String,
+    },
     /// Anything else that the system reports.
     #[error("{object}: {source}")]
     Io {
@@ -121,6 +129,7 @@ impl Error {
             Error::Conflict { .. } => "Conflict",
             Error::Busy { .. } => "Busy",
             Error::Unsupported { .. } => "Unsupported",
+            Error::Unleased { .. } => "Unleased",
             Error::Io { .. } => "Other",
         }
     }

@@ -5,6 +5,7 @@
 
 mod directory;
 mod upload;
+mod versioned;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use ltx::{Level, Timestamp, Txid, TxidRange};
 
 use crate::owner::Model;
-use crate::{Error, Key, Object, Ownership, Result, Storage, Upload, layout};
+use crate::{Condition, Error, Key, Object, Ownership, Result, Storage, Upload, Version, layout};
 
 /// A replica in a local directory. Nothing is created before the first object is written.
 #[derive(Debug, Clone)]
@@ -203,6 +204,20 @@ impl Storage for FileStorage {
         let path = self.root.join(key);
         let opened = File::open(&path);
         Ok(Box::new(opened.map_err(|e| Error::from_io(path.display().to_string(), e))?))
+    }
+
+    fn put_if(&self, key: &str, body: &[u8], condition: &Condition) -> Result<Version> {
+        directory::create_durably(&self.root, self.model.directory())?;
+        versioned::put(&self.root.join(key), body, condition, self.model.file())
+    }
+
+    fn get_versioned(&self, key: &str) -> Result<(Vec<u8>, Version)> {
+        versioned::get(&self.root.join(key))
+    }
+
+    fn remove_key(&self, key: &str) -> Result<()> {
+        directory::create_durably(&self.root, self.model.directory())?;
+        versioned::remove(&self.root.join(key))
     }
 
     fn unknown(&self) -> Result<Vec<String>> {

@@ -8,6 +8,9 @@ use ltx::{Level, TxidRange};
 /// The directory below the root that holds all levels.
 pub const ROOT: &str = "ltx";
 
+/// The object that says who may write, as Litestream's library names it.
+pub const LEASE: &str = "lock.json";
+
 /// The suffix of files that are still being written. Never a suffix of a real object.
 pub const TEMP_SUFFIX: &str = ".tmp";
 

@@ -176,6 +176,10 @@ impl Storage for Limited {
         self.storage.remove_key(key)
     }
 
+    fn holds_lease(&self) -> Option<bool> {
+        self.storage.holds_lease()
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.storage.usage()
     }

@@ -115,6 +115,11 @@ pub trait Storage: Send + Sync + fmt::Debug {
         crate::condition::are_kept(self)
     }
 
+    /// Whether the right to write here is ours; none where none is needed.
+    fn holds_lease(&self) -> Option<bool> {
+        None
+    }
+
     /// What was asked of a server so far; none where there is no server.
     fn usage(&self) -> Option<Usage> {
         None

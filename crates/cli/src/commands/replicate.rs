@@ -22,6 +22,7 @@ use crate::config::{self, Config, Database, Heartbeat, Logging, Socket};
 use crate::connect::Replica;
 use crate::daemon::dump;
 use crate::daemon::fleet::{self, Fleet, Origin};
+use crate::daemon::leases::Leases;
 use crate::daemon::notify::Notify;
 use crate::daemon::socket::Bound;
 use crate::exit::Exit;
@@ -90,19 +91,27 @@ pub fn run(args: &Args) -> Result<Exit> {
     job.start_logging(args.log_level);
     let listener = signals::listen_as_daemon()?;
     allow_many_files();
+    let more = !job.directories.is_empty() || job.settings.socket.enabled && job.exec.is_none();
+    let leases = Leases::new(&job.databases, more, listener.sender.clone());
+    let opened =
+        |database: &Database, index: usize| database.replicas[index].open_for(&database.path);
+    let held = leases.acquire(&job.databases, opened, &listener.stop)?;
     job.restore_missing(&listener)?;
     // Before there are threads that make files.
     let mut doors = job.doors()?;
-    let open = opener(&job.limits);
+    let open = opener(&job.limits, &leases);
     let fleet = Fleet::start(job.origins(), open, Arc::clone(&listener.stop))?;
     let fleet = Arc::new(fleet);
+    drop(held);
     for database in &job.databases {
         for replica in &database.replicas {
             tracing::info!(db = %database.path.display(), %replica, "starting");
         }
     }
     if job.once {
-        return once::run(&job, fleet.replicator(), &listener);
+        let done = once::run(&job, fleet.replicator(), &listener);
+        leases.release();
+        return done;
     }
     doors.heartbeat = job.settings.heartbeat.take();
     let _place = doors.open(&fleet)?;
@@ -110,7 +119,13 @@ pub fn run(args: &Args) -> Result<Exit> {
     notify.attend(&fleet)?;
     let ended = attend(&job, &fleet, &notify, &listener);
     notify.stopping();
-    let synced = finish(fleet.replicator(), job.settings.shutdown_sync_timeout, &listener);
+    let lost = leases.are_all_lost();
+    let budget = if lost { Duration::ZERO } else { job.settings.shutdown_sync_timeout };
+    let synced = finish(fleet.replicator(), budget, &listener);
+    leases.release();
+    if lost {
+        return Ok(Exit::Taken);
+    }
     Ok(match (ended?.child.map(Exit::of_child), synced) {
         (Some(Exit::Done) | None, Err(_)) => Exit::Unsynced,
         (Some(child), _) => child,
@@ -199,14 +214,22 @@ fn tell_what_is_left(replicator: &Replicator, ended: &AtomicBool) {
 }
 
 /// Opens databases as their configuration says.
-fn opener(limits: &Arc<Limits>) -> fleet::Open {
-    let limits = Arc::clone(limits);
-    Box::new(move |database| options(database, &limits))
+fn opener(limits: &Arc<Limits>, leases: &Arc<Leases>) -> fleet::Open {
+    let (limits, leases) = (Arc::clone(limits), Arc::clone(leases));
+    Box::new(move |database| options(database, &limits, &leases))
 }
 
-fn options(database: &Database, limits: &Arc<Limits>) -> Result<DatabaseOptions> {
+fn options(
+    database: &Database,
+    limits: &Arc<Limits>,
+    leases: &Arc<Leases>,
+) -> Result<DatabaseOptions> {
     let open = |replica: &Replica| -> Result<Arc<dyn Storage>> {
-        Ok(limits.apply(replica.open_for(&database.path)?))
+        let storage = replica.open_for(&database.path)?;
+        match replica.lease {
+            None => Ok(limits.apply(storage)),
+            Some(time) => leases.guard(storage, time).map(|it| limits.apply(it)),
+        }
     };
     let replicas = database.replicas.iter().map(open).collect::<Result<Vec<_>>>()?;
     let defaults = DatabaseOptions::new(&database.path, replicas);

@@ -3,6 +3,7 @@
 mod bar;
 mod follow;
 mod report;
+mod watched;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -21,12 +22,14 @@ use crate::args::ConfigArgs;
 use crate::connect::Replica;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::http::Address;
 use crate::signals;
 use crate::source::Source;
 use crate::{go_duration, places, when};
 use bar::Bar;
 pub use bar::Silent;
 use report::{Report, Skipped};
+use watched::Watched;
 
 /// Restore a database from its replica
 #[derive(Debug, clap::Args)]
@@ -81,6 +84,9 @@ pub struct Args {
     /// How often -follow looks at the replica
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     follow_interval: Duration,
+    /// With -follow: serve metrics and health there, such as :9090
+    #[arg(long, value_name = "HOST:PORT")]
+    addr: Option<String>,
     /// A file with age identities, for encrypted backups of Litestream 0.3
     #[arg(long, value_name = "PATH")]
     identity: Option<String>,
@@ -159,6 +165,10 @@ fn follow<'a>(
 ) -> Result<Exit> {
     let listener = signals::listen()?;
     let path = requests[0].output.clone();
+    let watched = match &args.addr {
+        Some(address) => Some(Watched::serve(path.clone(), Address::listen(address)?)?),
+        None => None,
+    };
     let started = Instant::now();
     let progress = progress(args, listener.stop.clone());
     let opened = Follower::open(requests, &*progress);
@@ -177,7 +187,7 @@ fn follow<'a>(
         Err(error) => return Err(error.into()),
     };
     let (interval, json) = (args.follow_interval, args.json);
-    follow::Follow { path: &path, interval, json, listener: &listener }.run(follower)
+    follow::Follow { path: &path, interval, json, listener: &listener, watched }.run(follower)
 }
 
 fn dry_run<'a>(
@@ -260,6 +270,11 @@ fn target(args: &Args) -> Result<Target> {
         return Err(Failure::usage(
             "-follow goes to the newest state: -txid, -timestamp and -dry-run cannot be used with it",
         ));
+    }
+    if args.addr.is_some() && !args.follow {
+        return Err(
+            Failure::usage("-addr needs -follow").hint("what ends by itself is not watched")
+        );
     }
     match (&args.txid, &args.timestamp) {
         (Some(_), Some(_)) => Err(Failure::usage("-txid and -timestamp cannot be used together")),

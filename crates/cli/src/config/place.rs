@@ -62,7 +62,7 @@ pub fn read(section: &Section<'_>, root: &Section<'_>) -> Result<Replica> {
     {
         options.set("path", path.text);
     }
-    Ok(Replica { url, options })
+    Ok(Replica { url, options, lease: None })
 }
 
 impl Place<'_> {

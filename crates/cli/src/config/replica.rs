@@ -11,6 +11,9 @@ use crate::secret::Secret;
 
 type Result<T> = std::result::Result<T, Problem>;
 
+/// As in Litestream's library.
+const LEASE_TTL: Duration = Duration::from_secs(30);
+
 /// One replica.
 #[derive(Debug)]
 pub struct Entry {
@@ -60,12 +63,23 @@ impl Entry {
         check_moot(section)?;
         let own = identities(section)?;
         Ok(Entry {
-            replica: place::read(section, root)?,
+            replica: connect::Replica {
+                lease: lease(section, root)?,
+                ..place::read(section, root)?
+            },
             sync_interval: section.interval("sync-interval")?,
             validation_interval: section.interval("validation-interval")?,
             identities: if own.is_empty() { identities(root)? } else { own },
         })
     }
+}
+
+/// How long whoever writes there may be gone before another may; none if nobody asks.
+fn lease(section: &Section<'_>, root: &Section<'_>) -> Result<Option<Duration>> {
+    let of = |section: &Section<'_>| Ok((section.flag("lease")?, section.interval("lease-ttl")?));
+    let ((wanted, time), (by_all, time_of_all)) = (of(section)?, of(root)?);
+    let wanted = wanted.or(by_all).unwrap_or(false);
+    Ok(wanted.then(|| time.or(time_of_all).unwrap_or(LEASE_TTL)))
 }
 
 /// Keys whose value is checked and nothing else.

@@ -236,6 +236,10 @@ impl Fleet {
         let known = self.member(&database.path).ok();
         let standing = known.as_ref().map_or(Standing::Coming, |known| known.standing);
         if let Some(known) = known.filter(|it| it.standing == Standing::Running) {
+            // What fails now is not waited for: it may be why there is a new way.
+            let status = self.replicator.status(&known.database.path);
+            let fails = status.is_some_and(|status| status.last_error().is_some());
+            let deadline = if fails { Instant::now() } else { deadline };
             match self.let_go(&known, deadline) {
                 // What is missing goes out in the new way.
                 Ok(_) | Err(Error::LeftUnsynced(_)) => {}

@@ -97,6 +97,9 @@ fn not_replicated(replica: &ReplicaStatus, thresholds: &Thresholds) -> Option<St
         Some(error) => format!(": {error}"),
         None => String::new(),
     };
+    if replica.holds_lease == Some(false) {
+        return Some(format!("its lease is not ours{}", why()));
+    }
     if replica.lag > thresholds.lag {
         return Some(format!("{} behind{}", seconds(replica.lag), why()));
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::fleet::{Error, Fleet, Member, Origin};
 use crate::config::{Config, Database};
 use crate::failure::Result;
+use storage::Url;
 
 /// How many databases are let go at once.
 const TOGETHER: usize = 16;
@@ -27,8 +28,9 @@ pub struct Plan {
     pub kept: usize,
 }
 
-/// Compares what there is with what is wanted. What somebody registered stays.
-pub fn plan(members: &[Member], wanted: Vec<(Database, Origin)>) -> Plan {
+/// Compares what there is with what is wanted. What somebody registered stays. With `renewed`,
+/// credentials of the environment are others now, and whoever may use them begins anew.
+pub fn plan(members: &[Member], wanted: Vec<(Database, Origin)>, renewed: bool) -> Plan {
     let known: BTreeMap<&Path, &Member> =
         members.iter().map(|member| (member.database.path.as_path(), member)).collect();
     let names: BTreeSet<PathBuf> =
@@ -39,7 +41,9 @@ pub fn plan(members: &[Member], wanted: Vec<(Database, Origin)>) -> Plan {
     plan.remove = gone.map(|member| member.database.path.clone()).collect();
     for (database, origin) in wanted {
         match known.get(database.path.as_path()) {
-            Some(member) if member.database == database => plan.kept += 1,
+            Some(member) if member.database == database && !(renewed && is_remote(&database)) => {
+                plan.kept += 1;
+            }
             Some(_) => {
                 plan.changed += 1;
                 plan.take_in.push((database, origin));
@@ -48,6 +52,10 @@ pub fn plan(members: &[Member], wanted: Vec<(Database, Origin)>) -> Plan {
         }
     }
     plan
+}
+
+fn is_remote(database: &Database) -> bool {
+    database.replicas.iter().any(|replica| matches!(replica.url, Url::Remote(_)))
 }
 
 /// All databases that a configuration means now. Files that are replicated already are not even
@@ -136,7 +144,7 @@ mod tests {
         let listed = |name, replica| (database(name, replica), Origin::Listed);
         let wanted =
             vec![listed("kept", "/r/kept"), listed("moved", "/r/new"), listed("new", "/r/n")];
-        let plan = plan(&members, wanted);
+        let plan = plan(&members, wanted, false);
         assert_eq!(plan.remove, [Path::new("/gone"), Path::new("/left")]);
         assert_eq!(plan.take_in, [listed("moved", "/r/new"), listed("new", "/r/n")]);
         assert_eq!((plan.changed, plan.kept), (1, 1));
@@ -146,6 +154,16 @@ mod tests {
     fn the_same_again_changes_nothing() {
         let members = [member("a", "/r/a", Origin::Listed), member("b", "/r/b", Origin::Found)];
         let again = members.iter().map(|it| (it.database.clone(), it.origin)).collect();
-        assert_eq!(plan(&members, again), Plan { kept: 2, ..Plan::default() });
+        assert_eq!(plan(&members, again, false), Plan { kept: 2, ..Plan::default() });
+    }
+
+    #[test]
+    fn other_credentials_are_for_those_who_may_use_them() {
+        let members =
+            [member("a", "s3://b/a", Origin::Listed), member("b", "/r/b", Origin::Listed)];
+        let again = members.iter().map(|it| (it.database.clone(), it.origin)).collect();
+        let taken = vec![(database("a", "s3://b/a"), Origin::Listed)];
+        let expected = Plan { take_in: taken, changed: 1, kept: 1, ..Plan::default() };
+        assert_eq!(plan(&members, again, true), expected);
     }
 }

@@ -46,6 +46,9 @@ struct Replica {
     /// Everything committed before this moment is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     covered_until: Option<String>,
+    /// Whether the lease on it is ours, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_held: Option<bool>,
     lag_seconds: f64,
     backlog_files: u64,
     backlog_bytes: u64,
@@ -120,6 +123,7 @@ impl Replica {
             url: it.url.clone(),
             txid: it.txid.map(ltx::Txid::get),
             covered_until: it.covered_until.map(moment),
+            lease_held: it.holds_lease,
             lag_seconds: it.lag.as_secs_f64(),
             backlog_files: it.backlog.files,
             backlog_bytes: it.backlog.bytes,

@@ -53,13 +53,17 @@ impl<'a> Daemon<'a> {
         folder.write("c.yml", &format!("socket: {{enabled: true, path: s}}\n{config}"));
     }
 
-    pub(crate) fn started(folder: &'a Folder, mut running: Running<'a>) -> Daemon<'a> {
+    pub(crate) fn started(folder: &'a Folder, running: Running<'a>) -> Daemon<'a> {
+        let daemon = Daemon::without_socket(folder, running);
+        daemon.await_log("control socket listening");
+        daemon
+    }
+
+    pub(crate) fn without_socket(folder: &'a Folder, mut running: Running<'a>) -> Daemon<'a> {
         let stderr = running.child().stderr.take().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let ended = collect(stderr, Arc::clone(&log));
-        let daemon = Daemon { running, folder, log, ended };
-        daemon.await_log("control socket listening");
-        daemon
+        Daemon { running, folder, log, ended }
     }
 
     pub(crate) fn log(&self) -> String {

@@ -350,3 +350,40 @@ fn an_idle_daemon_is_left_alone() {
     });
     daemon.stop();
 }
+
+#[test]
+fn a_follower_serves_how_far_behind_it_is() {
+    let folder = Folder::new();
+    let database = folder.database("a.db");
+    add(&database, 1..=3);
+    folder.run(&["replicate", "-once", "a.db", "@replica"]).ok();
+    let args =
+        ["restore", "-f", "-follow-interval", "50ms", "-addr", ":0", "-o", "copy.db", "@replica"];
+    let follower = Daemon::without_socket(&folder, folder.start(&args));
+    follower.await_log("serving metrics");
+    let address = address(&follower);
+    until("the copy to be current", || get(&address, "/readyz").body == "ok\n");
+    assert_eq!(get(&address, "/healthz").status, 200);
+    let txid = |status: Value| status["txid"].as_u64().unwrap();
+    let before = txid(get(&address, "/status").json());
+    add(&database, 4..=5);
+    folder.run(&["replicate", "-once", "a.db", "@replica"]).ok();
+    until("the next state", || txid(get(&address, "/status").json()) > before);
+    let page = get(&address, "/metrics").body;
+    assert!(page.contains("# TYPE brooklet_copy_lag_seconds gauge\n"), "{page}");
+    assert!(page.contains("brooklet_copy_update_count{db="), "{page}");
+
+    let replica = folder.path("replica");
+    std::fs::rename(&replica, folder.path("away")).unwrap();
+    std::fs::write(&replica, "not a directory").unwrap();
+    until("the lag", || get(&address, "/readyz?max-lag=500ms").status == 503);
+    let status = get(&address, "/status?max-lag=500ms").json();
+    assert_eq!((&status["ready"], &status["state"]), (&false.into(), &"failing".into()));
+    assert!(status["lag_seconds"].as_f64().unwrap() > 0.5, "{status}");
+    assert_eq!(get(&address, "/healthz").status, 200);
+    std::fs::remove_file(&replica).unwrap();
+    std::fs::rename(folder.path("away"), &replica).unwrap();
+    until("the copy to be current again", || get(&address, "/readyz?max-lag=5s").status == 200);
+    assert_eq!(ask(&address, "/status", "Host: evil.example\r\n").status, 403);
+    follower.stop();
+}

@@ -1,9 +1,13 @@
 //! SIGHUP: the configuration is read again, and only what differs is touched.
 
+use std::process::Stdio;
+
 use rustix::process::Signal;
+use testkit::Server;
+use testkit::server::Kind;
 
 use crate::daemon::Daemon;
-use crate::program::{Folder, add, until};
+use crate::program::{Folder, Running, add, until};
 
 fn entry(name: &str, replica: &str) -> String {
     format!("- {{path: {name}.db, replica: {{path: {replica}}}}}\n")
@@ -167,4 +171,44 @@ fn without_a_configuration_there_is_nothing_to_read() {
     running.signal(Signal::TERM);
     let ran = running.wait().ok();
     assert!(ran.stderr.contains("there is no configuration to read again"), "{ran:?}");
+}
+
+/// A key that was wrong, or has been changed, comes from its file anew.
+#[test]
+fn keys_are_read_again_from_their_files() {
+    let Some(server) = Server::start(Kind::Seaweed) else { return };
+    server.create_bucket("bkt1");
+    let folder = Folder::new();
+    for name in ["named.db", "inherited.db"] {
+        add(&folder.database(name), 1..=3);
+    }
+    for key in ["key", "env-key"] {
+        folder.write(key, "not-this-one");
+    }
+    let host = &server.host;
+    let replica = |name: &str, more: &str| {
+        format!(
+            "- {{path: {name}.db, replica: {{url: \"s3://bkt1/{name}?endpoint=http://{host}&region=us-east-1\"{more}}}}}\n"
+        )
+    };
+    let named = replica("named", ", access-key-id: testkey, secret-access-key-file: key");
+    Daemon::configure(&folder, &format!("dbs:\n{named}{}", replica("inherited", "")));
+    let mut command = folder.command(&["replicate", "-config", "c.yml"]);
+    command.env("LITESTREAM_ACCESS_KEY_ID", "testkey").env_remove("AWS_CA_BUNDLE");
+    command.env("LITESTREAM_SECRET_ACCESS_KEY_FILE", folder.path("env-key"));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut daemon = Daemon::started(&folder, Running::of(command.spawn().unwrap(), &folder));
+    let problems = |daemon: &Daemon<'_>| daemon.get("/status").json()["problems"].to_string();
+    until("both to be refused", || problems(&daemon).matches("denied").count() == 2);
+
+    for (key, name) in [("key", "/named.db"), ("env-key", "/inherited.db")] {
+        folder.write(key, "testsecret\n");
+        daemon.running.signal(Signal::HUP);
+        until("the new key to be used", || !problems(&daemon).contains(name));
+    }
+    for name in ["named.db", "inherited.db"] {
+        daemon.sync(name);
+    }
+    assert!(!daemon.log().contains("testsecret") && !daemon.log().contains("not-this-one"));
+    daemon.stop();
 }

@@ -107,7 +107,6 @@ fn words_of_litestream_that_we_lack() {
         &["replicate", "-force-snapshot", "a.db", "file:///b"],
         "error: -force-snapshot needs -once\nhint: without it, snapshots and retention have their intervals",
     );
-    refused(&["status"], "error: the command status is not supported yet");
     refused(
         &["replicate", "a.db", "ftp://host/a"],
         "error: ftp://host/a: unknown storage scheme \"ftp\"",

@@ -13,6 +13,7 @@ mod healing;
 mod history;
 mod interop;
 mod large;
+mod lease;
 mod many;
 mod metrics;
 mod remote;

@@ -133,7 +133,10 @@ fn is_object(entry: &Entry) -> bool {
 
 fn is_nothing(name: &str) -> bool {
     let last = name.rsplit('/').next().unwrap_or(name);
-    last.starts_with('.') || last == "lost+found" || last.ends_with(layout::TEMP_SUFFIX)
+    name == layout::LEASE
+        || last.starts_with('.')
+        || last == "lost+found"
+        || last.ends_with(layout::TEMP_SUFFIX)
 }
 
 fn name_error(path: &Path, error: io::Error) -> Error {

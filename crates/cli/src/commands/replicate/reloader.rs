@@ -12,6 +12,7 @@ use super::{Job, Settings, folders};
 use crate::args::ConfigArgs;
 use crate::config::Config;
 use crate::config::directory::Directory;
+use crate::connect;
 use crate::daemon::fleet::Fleet;
 use crate::daemon::notify::Notify;
 use crate::daemon::reload;
@@ -123,7 +124,12 @@ impl Reading {
     }
 
     fn take_over(&self, config: &Config) -> crate::failure::Result<()> {
-        let plan = reload::plan(&self.fleet.members(), reload::wanted(config, &self.fleet)?);
+        let wanted = reload::wanted(config, &self.fleet)?;
+        let renewed = connect::refresh()?;
+        if renewed {
+            tracing::info!("credentials of the environment have changed");
+        }
+        let plan = reload::plan(&self.fleet.members(), wanted, renewed);
         let (removed, changed, kept) = (plan.remove.len(), plan.changed, plan.kept);
         let added = plan.take_in.len() - changed;
         tracing::info!(added, changed, removed, kept, "the configuration was read");

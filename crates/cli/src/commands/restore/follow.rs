@@ -1,12 +1,14 @@
 //! `brooklet restore -follow`.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::restore::{Advance, Follower, Progress};
 use serde::Serialize;
 
 use super::bar::Silent;
+use super::watched::Watched;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output;
@@ -26,6 +28,8 @@ pub struct Follow<'a> {
     /// Whether the reader is a program.
     pub json: bool,
     pub listener: &'a Listener,
+    /// For others who look.
+    pub watched: Option<Arc<Watched>>,
 }
 
 #[derive(Serialize)]
@@ -48,7 +52,13 @@ impl Follow<'_> {
         let progress = Silent { stop: self.listener.stop.clone() };
         let (mut failures, mut told) = (0, Instant::now());
         while !progress.cancelled() {
-            let pause = match follower.advance(&progress) {
+            let advanced = follower.advance(&progress);
+            if let Some(watched) = &self.watched {
+                let updated = matches!(advanced, Ok(Some(_)));
+                let error = advanced.as_ref().err().map(ToString::to_string);
+                watched.looked(&follower, updated, error);
+            }
+            let pause = match advanced {
                 Ok(advance) => {
                     failures = 0;
                     if advance.is_some() || told.elapsed() >= SIGN_OF_LIFE {

@@ -35,6 +35,10 @@ pub(super) const DEFAULTS: &[Key] = &[
     Key::new("sync-interval", Kind::Interval, "How long a change may wait for its upload.")
         .default("1s"),
     Key::new("validation-interval", Kind::Interval, "How often it is proven to be restorable."),
+    Key::new("lease", Kind::Flag, "Whether one process alone may write there at a time.")
+        .default("false"),
+    Key::new("lease-ttl", Kind::Interval, "How long it may be gone before another may write.")
+        .default("30s"),
     Key::new("max-sync-ltx-files", Kind::Integer, "Files that are uploaded in a row.")
         .moot("all that wait are uploaded"),
     Key::new("auto-recover", Kind::Flag, "Whether damaged local state is made anew.")

@@ -1,0 +1,127 @@
+//! What a lease says of its owner: Litestream's fields, and some of ours.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::process;
+
+/// Litestream's.
+const USUAL_TIME: Duration = Duration::from_secs(30);
+/// A lease that ran out so long ago, by the clocks of two machines, is over.
+const LONG_AGO: Duration = Duration::from_secs(300);
+
+/// The content of `lock.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    #[serde(default)]
+    pub(super) generation: u64,
+    #[serde(default)]
+    expires_at: Timestamp,
+    /// `host:pid`
+    #[serde(default)]
+    pub(super) owner: String,
+    /// Tells one holder from the next.
+    #[serde(default)]
+    pub(super) id: String,
+    /// What tells whether the process lives, on the machine where it runs.
+    #[serde(default)]
+    process: String,
+    /// How long nobody renews it before it is taken over.
+    #[serde(default)]
+    milliseconds: u64,
+}
+
+impl Record {
+    pub(super) fn ours(
+        generation: u64,
+        expires_at: SystemTime,
+        id: &str,
+        time: Duration,
+    ) -> Record {
+        Record {
+            generation,
+            expires_at: Timestamp::try_from(expires_at).unwrap_or_default(),
+            owner: process::owner(),
+            id: id.to_owned(),
+            process: process::ours().unwrap_or_default(),
+            milliseconds: u64::try_from(time.as_millis()).unwrap_or_default(),
+        }
+    }
+
+    /// One that cannot be read belongs to somebody unknown.
+    pub(super) fn parse(body: &[u8]) -> Record {
+        serde_json::from_slice(body).unwrap_or_else(|_| Record {
+            generation: 0,
+            expires_at: Timestamp::MAX,
+            owner: "an unknown writer".to_owned(),
+            id: String::new(),
+            process: String::new(),
+            milliseconds: 0,
+        })
+    }
+
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// How long it lasts without being renewed.
+    pub(super) fn time(&self) -> Duration {
+        match self.milliseconds {
+            0 => USUAL_TIME,
+            milliseconds => Duration::from_millis(milliseconds),
+        }
+    }
+
+    /// Whether it need not be waited for: it was given back, ran out long ago, or its owner was a
+    /// process of this machine that has ended.
+    pub(super) fn is_over(&self, now: SystemTime) -> bool {
+        let long_ago = Timestamp::try_from(now - LONG_AGO).unwrap_or(Timestamp::MIN);
+        self.expires_at < long_ago || process::has_ended(&self.process)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn litestreams_lease_is_read() {
+        let body = br#"{"generation":7,"expires_at":"2026-11-26T10:00:00Z","owner":"db1:42"}"#;
+        let record = Record::parse(body);
+        assert_eq!((record.generation, &*record.owner), (7, "db1:42"));
+        assert_eq!(record.time(), USUAL_TIME);
+        let expired = SystemTime::from(record.expires_at);
+        assert!(!record.is_over(expired + Duration::from_secs(200)), "clocks may differ");
+        assert!(record.is_over(expired + Duration::from_secs(400)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_never_over() {
+        assert!(!Record::parse(b"?").is_over(SystemTime::now()));
+    }
+
+    #[test]
+    fn ours_is_not_over_while_we_live_unless_it_was_given_back() {
+        let now = SystemTime::now();
+        let time = Duration::from_secs(1);
+        let ours = Record::ours(1, now + time, "a", time);
+        assert_eq!(Record::parse(&ours.to_json()), ours);
+        assert!(!ours.is_over(now));
+        assert!(Record::ours(1, SystemTime::UNIX_EPOCH, "a", time).is_over(now));
+    }
+
+    #[test]
+    fn one_of_a_process_that_has_ended_is_over() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("sleep");
+        let now = SystemTime::now();
+        let time = Duration::from_secs(30);
+        let mut record = Record::ours(1, now + time, "a", time);
+        record.process = process::of(child.id()).expect("a process");
+        assert!(!record.is_over(now));
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        assert!(record.is_over(now));
+    }
+}

@@ -1,0 +1,188 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::FileStorage;
+
+const SHORT: Duration = Duration::from_millis(200);
+const LONG: Duration = Duration::from_secs(60);
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Place {
+        Place(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn lease(&self, time: Duration) -> Arc<Lease> {
+        let storage = Arc::new(FileStorage::new(self.0.path().join("replica")));
+        Arc::new(Lease::new(storage, time, || ()))
+    }
+}
+
+fn acquire(lease: &Lease) -> Result<()> {
+    lease.acquire(&AtomicBool::new(false))
+}
+
+#[test]
+fn a_lease_that_is_given_back_is_free_at_once() {
+    let place = Place::new();
+    let first = place.lease(LONG);
+    acquire(&first).expect("free");
+    first.check().expect("ours");
+    drop(first);
+    let second = place.lease(LONG);
+    let began = Instant::now();
+    acquire(&second).expect("free again");
+    assert!(began.elapsed() < LONG / 10);
+}
+
+#[test]
+fn a_lease_that_is_renewed_is_refused_to_others() {
+    let place = Place::new();
+    let (first, second) = (place.lease(SHORT), place.lease(SHORT));
+    acquire(&first).expect("free");
+    first.keep().expect("a thread");
+    let error = acquire(&second).expect_err("taken").to_string();
+    assert!(error.contains(&process::owner()), "{error}");
+    assert!(second.is_lost());
+    second.check().expect_err("not ours");
+    first.check().expect("ours all the while");
+}
+
+#[test]
+fn a_lease_that_nobody_renews_is_taken_over_and_its_owner_told() {
+    let place = Place::new();
+    static TOLD: AtomicU32 = AtomicU32::new(0);
+    let storage = Arc::new(FileStorage::new(place.0.path().join("replica")));
+    let told = || {
+        TOLD.fetch_add(1, Ordering::SeqCst);
+    };
+    let first = Lease::new(storage, SHORT, told);
+    acquire(&first).expect("free");
+    let began = Instant::now();
+    let second = place.lease(SHORT);
+    acquire(&second).expect("it has run out");
+    assert!(began.elapsed() >= SHORT, "it was waited for");
+    first.check().expect_err("it had run out before another came");
+    assert!(!first.is_lost());
+    first.renew();
+    assert!(first.is_lost());
+    assert_eq!(TOLD.load(Ordering::SeqCst), 1);
+    first.renew();
+    assert_eq!(TOLD.load(Ordering::SeqCst), 1);
+    second.check().expect("ours");
+}
+
+#[test]
+fn one_that_ran_out_is_ours_again_if_nobody_took_it() {
+    let place = Place::new();
+    let lease = place.lease(SHORT);
+    acquire(&lease).expect("free");
+    while lease.check().is_ok() {
+        thread::yield_now();
+    }
+    assert!(!lease.is_lost());
+    lease.renew();
+    lease.check().expect("ours again");
+}
+
+#[test]
+fn a_renewal_whose_answer_was_lost_is_still_ours() {
+    let place = Place::new();
+    let lease = place.lease(LONG);
+    acquire(&lease).expect("free");
+    // As a request that arrived without our hearing of it.
+    let (body, version) = lease.storage.get_versioned(layout::LEASE).expect("a lease");
+    let mut record = Record::parse(&body);
+    record.generation += 1;
+    let condition = Condition::Unchanged(version);
+    lease.storage.put_if(layout::LEASE, &record.to_json(), &condition).expect("written");
+    lease.renew();
+    assert!(!lease.is_lost());
+    lease.renew();
+    lease.check().expect("ours");
+}
+
+#[test]
+fn of_two_that_come_at_once_one_gets_it() {
+    let place = Place::new();
+    let leases: Vec<_> = (0..8).map(|_| place.lease(SHORT)).collect();
+    let won: u32 = thread::scope(|scope| {
+        let racing: Vec<_> = leases
+            .iter()
+            .map(|lease| {
+                scope.spawn(move || {
+                    let won = acquire(lease).is_ok();
+                    if won {
+                        lease.keep().expect("a thread");
+                    }
+                    u32::from(won)
+                })
+            })
+            .collect();
+        racing.into_iter().map(|it| it.join().expect("no panic")).sum()
+    });
+    assert_eq!(won, 1);
+}
+
+#[test]
+fn a_storage_without_conditions_has_no_leases() {
+    #[derive(Debug)]
+    struct Careless(FileStorage);
+    impl Storage for Careless {
+        fn url(&self) -> String {
+            self.0.url()
+        }
+        fn list(&self, level: ltx::Level, from: ltx::Txid) -> Result<Vec<crate::Object>> {
+            self.0.list(level, from)
+        }
+        fn read_at(
+            &self,
+            level: ltx::Level,
+            txids: ltx::TxidRange,
+            offset: u64,
+            buf: &mut [u8],
+        ) -> Result<()> {
+            self.0.read_at(level, txids, offset, buf)
+        }
+        fn open(
+            &self,
+            level: ltx::Level,
+            txids: ltx::TxidRange,
+            offset: u64,
+        ) -> Result<Box<dyn std::io::Read + Send>> {
+            self.0.open(level, txids, offset)
+        }
+        fn create(
+            &self,
+            level: ltx::Level,
+            txids: ltx::TxidRange,
+            created: ltx::Timestamp,
+        ) -> Result<Box<dyn crate::Upload>> {
+            self.0.create(level, txids, created)
+        }
+        fn delete(&self, objects: &[(ltx::Level, ltx::TxidRange)]) -> Result<()> {
+            self.0.delete(objects)
+        }
+        fn put_if(&self, key: &str, body: &[u8], _: &Condition) -> Result<Version> {
+            self.0.remove_key(key)?;
+            self.0.put_if(key, body, &Condition::Absent)
+        }
+        fn get_versioned(&self, key: &str) -> Result<(Vec<u8>, Version)> {
+            self.0.get_versioned(key)
+        }
+        fn remove_key(&self, key: &str) -> Result<()> {
+            self.0.remove_key(key)
+        }
+        fn unknown(&self) -> Result<Vec<String>> {
+            self.0.unknown()
+        }
+    }
+    let place = Place::new();
+    let storage = Careless(FileStorage::new(place.0.path().join("replica")));
+    let lease = Lease::new(Arc::new(storage), LONG, || ());
+    let error = acquire(&lease).expect_err("no conditions");
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+}
