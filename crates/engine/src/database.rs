@@ -170,8 +170,7 @@ impl Database {
             },
         };
         if let Some(reason) = self.shared.take_doubt() {
-            let rebased = self.rebase(attached, &reason);
-            rebased.inspect_err(|_| self.shared.keep_doubt(reason))?;
+            self.rebase(attached, &reason)?;
         }
         let next = self.follow(attached)?;
         self.rest_if_due(state)?;
@@ -317,17 +316,18 @@ impl Database {
         self.look_over(attached)
     }
 
-    /// Tells the uploader of new transactions, if there are any; each holds at least what was
-    /// committed by `moment`.
+    /// Tells the uploader of new transactions, if there are any; with the last, all is there that
+    /// was committed by `moment`.
     fn offer(&self, attached: &mut Attached, moment: Moment) -> bool {
         let fresh = std::mem::take(&mut attached.history.fresh);
+        let Some((last, _)) = fresh.last() else { return false };
         let pending = |(txid, created): &(Txid, Timestamp)| Pending {
             level: Level::L0,
             txids: TxidRange::single(*txid),
             created: *created,
-            as_of: moment,
+            since: moment.instant,
+            covers: (txid == last).then_some(moment),
         };
-        let Some((last, _)) = fresh.last() else { return false };
         for uploader in &self.uploaders {
             uploader.push(fresh.iter().map(pending));
         }
@@ -411,7 +411,8 @@ impl Database {
     /// Goes on from a comparison of the database with the last known state.
     fn rebase(&self, attached: &mut Attached, reason: &str) -> Result<(), Error> {
         attached.lost = true;
-        let mut history = self.compare(&mut attached.live, &attached.history, reason)?;
+        let compared = self.compare(&mut attached.live, &attached.history, reason);
+        let mut history = compared.inspect_err(|_| self.shared.keep_doubt(reason.to_owned()))?;
         attached.lost = false;
         // What was captured before and nobody was told of yet comes first.
         history.fresh.splice(..0, attached.history.fresh.drain(..));

@@ -105,7 +105,8 @@ pub(crate) fn decide(local: &[Txid], remote: Option<Txid>) -> Start {
             let whole = unbroken_from(local, wanted);
             match remote {
                 _ if whole => Start::Continue(here),
-                None => Start::Fresh,
+                // It may only look so: none of its names is given twice.
+                None => anchor(here, "the replica is empty".to_string()),
                 Some(remote) => anchor(remote, format!("local file {wanted} is missing")),
             }
         }
@@ -335,7 +336,10 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_replica_starts_over() {
-        assert_eq!(decided(&[8, 9], 0), Start::Fresh);
+    fn a_replica_that_looks_emptied_gets_names_that_it_never_held() {
+        match decided(&[8, 9], 0) {
+            Start::Anchor { after, .. } => assert_eq!(after.get(), 9),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -33,8 +33,11 @@ pub(crate) struct Pending {
     pub(crate) level: Level,
     pub(crate) txids: TxidRange,
     pub(crate) created: Timestamp,
-    /// Every commit that returned before this moment is in the file or in one before it.
-    pub(crate) as_of: Moment,
+    /// Since when it waits.
+    pub(crate) since: Instant,
+    /// Every commit that returned before this moment is in the file or in one before it; of files
+    /// that others follow, nobody knows.
+    pub(crate) covers: Option<Moment>,
 }
 
 impl Pending {
@@ -59,6 +62,8 @@ struct Queue {
     hurried: bool,
     /// When the last upload to a metered storage began.
     last: Option<Instant>,
+    /// The last transaction of those that were given up: only a snapshot that holds it bridges them.
+    given_up: Option<Txid>,
     /// Counts the times that the queue was started over.
     epoch: u64,
     standing: Standing,
@@ -134,7 +139,7 @@ impl Uploader {
         let mut queue = self.lock();
         let uploaded = remote.and_then(|remote| remote.last);
         let stored = remote.and_then(Remote::newest_txids);
-        let oldest = pending.first().map(|pending| pending.as_of.instant);
+        let oldest = pending.first().map(|pending| pending.since);
         let standing = match remote {
             None => Standing::Blind,
             Some(_) if hole => Standing::Behind,
@@ -171,9 +176,10 @@ impl Uploader {
     /// A snapshot at this transaction was stored: if everything after it is here, uploads go on.
     pub(crate) fn bridged(&self, txid: Txid) {
         let mut queue = self.lock();
-        if queue.standing != Standing::Behind {
+        if queue.standing != Standing::Behind || queue.given_up > Some(txid) {
             return;
         }
+        queue.given_up = None;
         queue.pending.retain(|pending| pending.txids.max > txid);
         if queue.pending.front().is_some_and(|pending| pending.txids.min > txid.next()) {
             return;
@@ -183,7 +189,7 @@ impl Uploader {
         queue.failures = 0;
         queue.uploaded = Some(txid);
         queue.stored = None;
-        let oldest = queue.pending.front().map(|pending| pending.as_of.instant);
+        let oldest = queue.pending.front().map(|pending| pending.since);
         drop(queue);
         self.shared.replicated(self.replica.index, txid, oldest);
         self.wake();
@@ -211,7 +217,7 @@ impl Uploader {
         let mut queue = self.lock();
         let before = queue.pending.len();
         queue.pending.extend(files);
-        let Some(first) = queue.pending.get(before).map(|pending| pending.as_of.instant) else {
+        let Some(first) = queue.pending.get(before).map(|pending| pending.since) else {
             return;
         };
         drop(queue);
@@ -227,7 +233,7 @@ impl Uploader {
             self.wake();
         }
         if let Some(last) = queue.pending.back_mut() {
-            last.as_of = moment;
+            last.covers = Some(moment);
         } else if queue.uploaded.is_some() && queue.standing == Standing::Open {
             if asked || queue.asked.is_some() {
                 queue.asked = Some(moment);
@@ -287,7 +293,7 @@ impl Uploader {
         // Of several files those are left that could not be merged with the first.
         let count = files.iter().filter(|it| it.txids.max <= object.txids.max).count();
         // Taken from the queue, where the last one's moment may be a later one by now.
-        let Some(done) = queue.pending.drain(..count).next_back() else { return };
+        let covered = queue.pending.drain(..count).filter_map(|done| done.covers).next_back();
         queue.failures = 0;
         queue.uploaded = queue.uploaded.max(Some(object.txids.max));
         if object.level == Level::L0 {
@@ -296,13 +302,15 @@ impl Uploader {
         if queue.pending.is_empty() {
             queue.hurried = false;
         }
-        let oldest_left = queue.pending.front().map(|pending| pending.as_of.instant);
+        let oldest_left = queue.pending.front().map(|pending| pending.since);
         // Before anybody may find the queue empty, and say what that means.
         self.shared.uploaded(self.replica.index);
         self.shared.replicated(self.replica.index, object.txids.max, oldest_left);
         drop(queue);
         self.replica.stored(object, holdings);
-        self.shared.cover(self.replica.index, done.as_of);
+        if let Some(moment) = covered {
+            self.shared.cover(self.replica.index, moment);
+        }
     }
 
     fn failed(&self, error: &storage::Error) -> Next {
@@ -328,6 +336,7 @@ impl Uploader {
         let mut queue = self.lock();
         let Some(last) = queue.pending.back().map(|pending| pending.txids.max) else { return };
         queue.pending.clear();
+        queue.given_up = Some(last);
         queue.epoch += 1;
         if queue.standing == Standing::Open {
             queue.standing = Standing::Behind;
@@ -472,5 +481,84 @@ impl Job for Uploader {
             Ok(()) => self.pause_before_next().map_or(Next::WhenWoken, Next::At),
             Err(error) => self.failed(&error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    struct Stage {
+        uploader: Uploader,
+        shared: Arc<Shared>,
+    }
+
+    impl Stage {
+        fn new(folder: &Path, limit: u64) -> Stage {
+            let storage = Arc::new(storage::FileStorage::new(folder.join("replica")));
+            let replica = Arc::new(Replica::new(0, storage, Level::L0));
+            let local = Arc::new(Local::at(&folder.join("app.db"), None, limit));
+            let urls = vec!["file:///replica".to_owned()];
+            let shared = Shared::new("app.db".into(), urls, Duration::ZERO, Arc::default());
+            let shared = Arc::new(shared);
+            let uploader = Uploader::new(replica, local, Arc::clone(&shared), Duration::ZERO);
+            Stage { uploader, shared }
+        }
+
+        fn start(&self, pending: &[(u64, Option<Moment>)]) {
+            let pending = pending.iter().map(|(txid, covers)| pending_file(*txid, *covers));
+            self.uploader.restart(Some(&Remote::default()), pending.collect(), false, None);
+        }
+
+        fn upload(&self, txid: u64) {
+            let (next, epoch) = self.uploader.next().expect("a file");
+            assert_eq!(next[0].txids.max.get(), txid);
+            let Pending { level, txids, created, .. } = next[0];
+            let object = Object { level, txids, size: 1, created };
+            self.uploader.done(&next, object, (epoch, 0));
+        }
+    }
+
+    fn pending_file(txid: u64, covers: Option<Moment>) -> Pending {
+        let txids = TxidRange::single(Txid::new(txid).expect("a TXID"));
+        let created = Timestamp::from_millis(1);
+        Pending { level: Level::L0, txids, created, since: Instant::now(), covers }
+    }
+
+    #[test]
+    fn nothing_is_covered_before_the_last_of_what_was_staged() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let stage = Stage::new(folder.path(), u64::MAX);
+        let moment = Moment::now();
+        stage.start(&[(1, None), (2, None), (3, Some(moment))]);
+        for txid in [1, 2] {
+            stage.upload(txid);
+            assert_eq!(stage.shared.covered(), None, "after {txid}");
+        }
+        stage.upload(3);
+        assert_eq!(stage.shared.covered(), Some(moment.instant));
+    }
+
+    #[test]
+    fn only_a_snapshot_of_all_that_was_given_up_bridges_it() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let stage = Stage::new(folder.path(), 0);
+        let level_0 = folder.path().join(".app.db-litestream/ltx/0");
+        std::fs::create_dir_all(&level_0).expect("a directory");
+        let name = |txid: u64| TxidRange::single(Txid::new(txid).expect("a TXID")).file_name();
+        for txid in [5, 6] {
+            std::fs::write(level_0.join(name(txid)), b"staged").expect("write");
+        }
+        stage.start(&[(5, None), (6, Some(Moment::now()))]);
+        stage.uploader.give_up_if_full();
+        let bridged = |txid| {
+            stage.uploader.bridged(Txid::new(txid).expect("a TXID"));
+            !stage.uploader.is_behind()
+        };
+        assert!(stage.uploader.is_behind());
+        assert!(!bridged(5), "6 is nowhere");
+        assert!(bridged(6));
     }
 }

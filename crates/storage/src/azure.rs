@@ -10,6 +10,8 @@ mod identity;
 mod place;
 mod xml;
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -23,7 +25,6 @@ use crate::http::{self as web, Answer, Http};
 use crate::layout::Layout;
 use crate::remote::{Body, Client, Entry, Page, Part, Parts, Put};
 use crate::signing::Signing;
-use crate::tls::Trust;
 use crate::{Condition, Environment, Error, Options, Result, Version, moment, wire};
 use connection::Connection;
 use credentials::Source;
@@ -84,7 +85,7 @@ impl Azure {
         let account = named.iter().find_map(|name| env.get(name));
         let place = Place::find(address, options, &connection, account)?;
         let source = Source::find(options, env, &connection)?;
-        let http = Http::new(&Trust::of(options, env)?)?;
+        let http = Http::of(options, env)?;
         let signing = credentials::signing(&http, env, &source, place.account.as_deref())?;
         Ok(Azure {
             http,
@@ -188,6 +189,25 @@ impl Ask<'_> {
     }
 }
 
+/// Whoever answers in Azure's place may call anything a success.
+fn created(object: &str, answer: &Answer) -> Result<()> {
+    match answer.status() {
+        StatusCode::CREATED => Ok(()),
+        other => {
+            let reason = format!("{other} is no answer to an upload");
+            Err(Error::Corrupt { object: object.to_owned(), reason })
+        }
+    }
+}
+
+/// The version of what was stored.
+fn stored(object: &str, answer: &Answer) -> Result<Version> {
+    created(object, answer)?;
+    let version = answer.header(ETAG).map(|tag| Version(tag.to_owned()));
+    let reason = "the answer to an upload has no ETag".to_owned();
+    version.ok_or_else(|| Error::Corrupt { object: object.to_owned(), reason })
+}
+
 impl Client for Azure {
     type Session = Session;
 
@@ -201,6 +221,10 @@ impl Client for Azure {
 
     fn layout(&self) -> Layout {
         Layout::Ltx
+    }
+
+    fn silence(&self) -> Duration {
+        self.http.silence()
     }
 
     fn parts(&self) -> Parts {
@@ -221,7 +245,8 @@ impl Client for Azure {
         query.extend(page.map(|page| ("marker", page)));
         let ask = Ask { query: &query, ..Ask::get(self.place.container_uri()) };
         let text = self.ask(&object, ask).await?.text().await?;
-        let listing: xml::Listing = wire::from_xml(&object, text.trim_start_matches('\u{feff}'))?;
+        let text = text.trim_start_matches('\u{feff}');
+        let listing: xml::Listing = wire::from_xml_of(&object, "EnumerationResults", text)?;
         let mut entries = Vec::with_capacity(listing.blobs.blob.len());
         for blob in &listing.blobs.blob {
             entries.extend(self.entry(&object, blob)?);
@@ -259,7 +284,7 @@ impl Client for Azure {
         let (method, body) = (Method::PUT, put.body);
         let ask = Ask { method, headers, body, ..Ask::get(self.blob(put.key)) };
         let answer = self.ask(&object, ask).await?;
-        Ok(answer.header(ETAG).map(|tag| Version(tag.to_owned())))
+        stored(&object, &answer).map(Some)
     }
 
     /// There is nothing to announce.
@@ -272,7 +297,8 @@ impl Client for Azure {
         let query = [("comp", "block"), ("blockid", id.as_str())];
         let uri = self.blob(&session.key);
         let ask = Ask { method: Method::PUT, query: &query, body: part.body, ..Ask::get(uri) };
-        self.ask(&self.object(&session.key), ask).await.map(drop)
+        let object = self.object(&session.key);
+        created(&object, &self.ask(&object, ask).await?)
     }
 
     async fn finish(&self, session: &Session, parts: u32, _size: u64) -> Result<()> {
@@ -283,7 +309,8 @@ impl Client for Azure {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         let (method, query) = (Method::PUT, &[("comp", "blocklist")]);
         let ask = Ask { method, query, headers, body, ..Ask::get(self.blob(&session.key)) };
-        self.ask(&self.object(&session.key), ask).await.map(drop)
+        let object = self.object(&session.key);
+        stored(&object, &self.ask(&object, ask).await?).map(drop)
     }
 
     /// The server forgets blocks that are in no list after a week; nobody can do so earlier.

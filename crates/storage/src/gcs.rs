@@ -10,6 +10,8 @@ mod place;
 mod resumable;
 mod token;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -21,14 +23,13 @@ use crate::http::{self as web, Answer, Http};
 use crate::layout::Layout;
 use crate::remote::{Body, Client, Entry, Page, Part, Parts, Put};
 use crate::signing::Signing;
-use crate::tls::Trust;
 use crate::{Condition, Environment, Error, Options, Result, Version, moment, wire};
 use place::Place;
 use resumable::{GRAIN, Session};
 
 const GENERATION: HeaderName = HeaderName::from_static("x-goog-generation");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const FIELDS: &str = "nextPageToken,items(name,size,timeCreated,metadata)";
+const FIELDS: &str = "kind,nextPageToken,items(name,size,timeCreated,metadata)";
 /// As many as there may be.
 const PAGE_SIZE: &str = "1000";
 
@@ -70,7 +71,7 @@ impl Gcs {
     /// The bucket and the path of an address. Nothing is asked of the server yet.
     pub(crate) fn new(address: &Address, options: &Options, env: &Environment) -> Result<Gcs> {
         let place = Place::find(address, options, env)?;
-        let http = Http::new(&Trust::of(options, env)?)?;
+        let http = Http::of(options, env)?;
         let signs = !place.is_emulator;
         let signing = signs.then(|| credentials::signing(&http, options, env));
         Ok(Gcs { http, place, address: address.clone(), signing })
@@ -161,6 +162,10 @@ impl Client for Gcs {
         Layout::Ltx
     }
 
+    fn silence(&self) -> Duration {
+        self.http.silence()
+    }
+
     fn parts(&self) -> Parts {
         PARTS
     }
@@ -178,7 +183,7 @@ impl Client for Gcs {
         query.extend(page.map(|page| ("pageToken", page)));
         let ask = Ask::new(Method::GET, self.place.objects_uri(), &query);
         let text = self.ask(&object, false, ask).await?.text().await?;
-        let listing: json::Listing = wire::from_json(&object, &text)?;
+        let listing = json::Listing::read(&object, &text)?;
         let mut entries = Vec::with_capacity(listing.items.len());
         for item in &listing.items {
             entries.extend(self.entry(&object, item)?);

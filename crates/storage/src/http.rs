@@ -1,6 +1,7 @@
 //! The HTTP client that all backends share: TLS, deadlines, and what an answer's status means.
 
 mod content;
+mod pace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,12 @@ use futures_util::{StreamExt, TryStreamExt};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use crate::remote::{Body, SILENCE};
+use crate::remote::Body;
 use crate::tls::{self, Trust};
 use crate::{Environment, Error, Options, Result, wire};
 use content::Progress;
 pub(crate) use content::{Content, Feeder, feed};
+use pace::Pace;
 
 /// To reach a server, name look-up included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -26,6 +28,7 @@ const LONGEST_MESSAGE: usize = 64 * 1024;
 pub(crate) struct Http {
     client: reqwest::Client,
     silence: Duration,
+    pace: Arc<Pace>,
 }
 
 /// An answer whose body is still to come.
@@ -42,11 +45,6 @@ impl Http {
         Http::build(&Trust::of(options, environment)?, wire::silence(options)?)
     }
 
-    /// A client that trusts these.
-    pub(crate) fn new(trust: &Trust) -> Result<Http> {
-        Http::build(trust, SILENCE)
-    }
-
     fn build(trust: &Trust, silence: Duration) -> Result<Http> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(trust)?)
@@ -60,7 +58,7 @@ impl Http {
                 object: "HTTP client".into(),
                 source: std::io::Error::other(error),
             })?;
-        Ok(Http { client, silence })
+        Ok(Http { client, silence, pace: Arc::default() })
     }
 
     /// How long a server may be silent.
@@ -92,14 +90,18 @@ impl Http {
         tokio::select! {
             response = response => match response {
                 Ok(response) => {
+                    self.pace.arrived(length);
                     Ok(Answer { object: object.to_owned(), response, silence: self.silence })
                 }
                 Err(error) => Err(unreachable(object, &error)),
             },
-            () = progress.stuck(self.silence) => Err(Error::Unreachable {
-                object: object.to_owned(),
-                reason: format!("the server did not answer for {:?}", self.silence),
-            }),
+            () = progress.stuck(self.silence + self.pace.time_of(length)) => {
+                self.pace.given_up();
+                Err(Error::Unreachable {
+                    object: object.to_owned(),
+                    reason: format!("the server did not answer for {:?}", self.silence),
+                })
+            }
         }
     }
 }

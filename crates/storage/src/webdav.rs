@@ -24,7 +24,6 @@ use crate::address::{Address, Kind};
 use crate::http::{self as web, Answer, Content, Http};
 use crate::layout::{self, Layout};
 use crate::remote::{Body, Client, Entry, Page, Part, Parts, Put};
-use crate::tls::Trust;
 use crate::{Environment, Error, Options, Result, Version, wire};
 use collection::Member;
 use login::Login;
@@ -81,7 +80,7 @@ impl WebDav {
         let name = of_options("webdav-username").or_else(|| address.user.clone());
         let password = of_options("webdav-password").or_else(|| address.password.clone());
         Ok(WebDav {
-            http: Http::new(&Trust::of(options, env)?)?,
+            http: Http::of(options, env)?,
             place: Place::of(address),
             address: address.clone(),
             login: name.map(|name| Login::new(name, password.unwrap_or_default())),
@@ -250,6 +249,10 @@ impl Client for WebDav {
 
     fn layout(&self) -> Layout {
         Layout::Ltx
+    }
+
+    fn silence(&self) -> Duration {
+        self.http.silence()
     }
 
     fn parts(&self) -> Parts {

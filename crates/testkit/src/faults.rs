@@ -11,6 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const STEP: Duration = Duration::from_millis(5);
+/// Times in a second that a slow line moves something.
+const TURNS: u64 = 50;
 
 /// How connections fail. Bytes are counted for each connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub enum Fault {
     Stall,
     /// One byte a second comes from the server.
     Trickle,
+    /// So many bytes a second go to the server.
+    SlowUp(u64),
     /// Nobody listens, and open connections are reset.
     Refuse,
 }
@@ -62,6 +66,8 @@ enum Move {
     Bytes(usize),
     /// Move one, and rest a second.
     One,
+    /// Move so many in a second.
+    Slowly(u64),
     /// Take them, and forget them.
     Swallow,
     /// Leave them where they are.
@@ -123,7 +129,7 @@ impl Shared {
         loop {
             match self.fault().on(direction, moved) {
                 Move::Wait if !self.is_over() => thread::sleep(STEP),
-                Move::Bytes(_) | Move::One => return false,
+                Move::Bytes(_) | Move::One | Move::Slowly(_) => return false,
                 _ => return true,
             }
         }
@@ -146,6 +152,7 @@ impl Fault {
             (Fault::BlackHole(0), Up) => Move::Swallow,
             (Fault::Stall, _) => Move::Wait,
             (Fault::Trickle, Down) => Move::One,
+            (Fault::SlowUp(rate), Up) => Move::Slowly(rate),
             (Fault::Refuse, _) => Move::Reset,
             _ => Move::Bytes(usize::MAX),
         }
@@ -206,6 +213,9 @@ fn pump(
         let most = match step {
             Move::Bytes(most) => most.min(buf.len()),
             Move::One => 1,
+            Move::Slowly(rate) => {
+                usize::try_from(rate / TURNS).unwrap_or(usize::MAX).min(buf.len())
+            }
             Move::Swallow => buf.len(),
             Move::Wait => {
                 thread::sleep(STEP);
@@ -236,8 +246,10 @@ fn pump(
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(_) => break,
         }
-        if matches!(step, Move::One) && moved > 0 {
-            pause(shared);
+        match step {
+            Move::One if moved > 0 => pause(shared),
+            Move::Slowly(_) => thread::sleep(Duration::from_secs(1) / TURNS as u32),
+            _ => {}
         }
     }
     // The other direction lets go as soon as it sees this, and then the sockets close.

@@ -392,3 +392,35 @@ fn another_history_is_told_apart_though_nothing_was_followed_before() {
     });
     follower.stop();
 }
+
+/// SQLite counts on page 1 whenever it writes it: the copy's is never quite the replica's.
+#[test]
+fn a_copy_that_followed_page_1_is_not_taken_for_damaged() {
+    let _turn = turn::shared();
+    let stage = Stage::new("follow-first", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    let replicator = stage.replicate_first();
+    let copy = stage.scratch.path("copy.db");
+    let mut oracle = stage.oracle();
+    for round in 1..=3 {
+        let mut follower = stage.tool.follow(&stage.replica, &copy);
+        await_made(&copy);
+        let db = reader(&copy);
+        app.pragma_update(None, "user_version", round).expect("change page 1");
+        let n = stage.workload.commit_many(&mut app, 2);
+        await_copy(&db, &mut oracle, n);
+        let version = |row: &rusqlite::Row<'_>| row.get(0);
+        let version = db.query_row("PRAGMA user_version", [], version).unwrap_or(0);
+        assert_eq!(version, round);
+        assert!(follower.terminate().success(), "{}", follower.log());
+        let log = follower.log();
+        assert!(!log.contains("left as") && !log.contains("whole=true"), "{log}");
+    }
+    // Another's change of page 1 alone is still seen.
+    Connection::open(&copy)
+        .and_then(|db| db.pragma_update(None, "user_version", 99))
+        .expect("write to the copy");
+    let follower = stage.tool.follow(&stage.replica, &copy);
+    stage.await_logged(&follower, 0, &["left as"]);
+    replicator.stop();
+}

@@ -133,6 +133,60 @@ fn a5_a_replica_of_another_database_is_not_continued() {
     expect_latest(&stage, n);
 }
 
+/// What waited for a replica is not all that there is to carry to it.
+#[test]
+fn success_is_said_of_the_last_commit_and_not_of_what_was_staged_before() {
+    let _turn = turn::shared();
+    let stage = Stage::new("heal-staged", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    app.execute_batch("CREATE TABLE filler (x); INSERT INTO filler VALUES (randomblob(20000000))")
+        .expect("fill");
+    stage.workload.commit_many(&mut app, 3);
+    stage.tool.replicate_once(&stage.db, &stage.replica);
+    let away = stage.scratch.path("away");
+    fs::rename(stage.replica.path(), &away).expect("take the replica away");
+    fs::write(stage.replica.path(), b"not a directory").expect("put a file in its place");
+    for _ in 0..3 {
+        stage.workload.commit_many(&mut app, 2);
+        let mut failed = stage.tool.replicate_with(&["-once"], &stage.db, &stage.replica);
+        assert!(!failed.await_exit().success(), "nothing was replicated\n{}", failed.log());
+    }
+    let n = stage.workload.commit_many(&mut app, 10);
+    app.execute_batch("PRAGMA wal_checkpoint(truncate)").expect("checkpoint");
+    fs::remove_file(stage.replica.path()).expect("remove the file in its place");
+    fs::rename(&away, stage.replica.path()).expect("bring the replica back");
+    stage.tool.replicate_once(&stage.db, &stage.replica);
+    expect_latest(&stage, n);
+}
+
+/// As that of a server whose disk is not mounted yet.
+#[test]
+fn a_replica_that_looks_empty_for_a_while_loses_nothing() {
+    let _turn = turn::shared();
+    let stage = Stage::new("heal-unmounted", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    for _ in 0..4 {
+        stage.workload.commit_many(&mut app, 2);
+        stage.tool.replicate_once(&stage.db, &stage.replica);
+    }
+    let away = Replica::new(stage.scratch.path("away"));
+    fs::rename(stage.replica.path(), away.path()).expect("unmount");
+    for _ in 0..2 {
+        stage.workload.commit_many(&mut app, 2);
+        stage.tool.replicate_once(&stage.db, &stage.replica);
+    }
+    for file in away.files() {
+        let below = file.path.strip_prefix(away.path()).expect("below it");
+        let there = stage.replica.path().join(below);
+        assert!(!there.exists(), "{} was given twice", there.display());
+        fs::create_dir_all(there.parent().expect("a level")).expect("create the level");
+        fs::copy(&file.path, &there).expect("mount");
+    }
+    let n = stage.workload.commit_many(&mut app, 1);
+    stage.tool.replicate_once(&stage.db, &stage.replica);
+    expect_latest(&stage, n);
+}
+
 #[test]
 fn a_second_replicator_of_one_database_is_refused() {
     let _turn = turn::shared();

@@ -55,10 +55,10 @@ impl Database {
         self.local.prepare()?;
         let here = self.local.files()?;
         let remotes = self.look(here.is_empty())?;
-        let (began, (start, holes)) = (Moment::now(), self.start(&here, &remotes)?);
+        let (start, holes) = self.start(&here, &remotes)?;
         if matches!(start, Start::Continue(_)) {
             // What is staged already goes out, whatever becomes of the database.
-            self.restart_uploads(&remotes, &holes, began, None)?;
+            self.restart_uploads(&remotes, &holes, None, None)?;
         }
         let mut live = match Live::attach(path, &self.live_options()) {
             Ok(live) => live,
@@ -78,7 +78,7 @@ impl Database {
             }
         };
         history.fresh.clear(); // they are among the pending ones
-        self.restart_uploads(&remotes, &holes, began, Some(history.lineage))?;
+        self.restart_uploads(&remotes, &holes, Some(began), Some(history.lineage))?;
         self.shared.captured(history.txid);
         self.shared.set_state(DatabaseState::Replicating);
         tracing::info!(db = %path.display(), txid = %history.txid, "replicating");
@@ -137,7 +137,7 @@ impl Database {
         let remotes = self.look(false)?;
         let (start, holes) = self.start(&here, &remotes)?;
         if matches!(start, Start::Continue(_)) {
-            self.restart_uploads(&remotes, &holes, Moment::now(), None)?;
+            self.restart_uploads(&remotes, &holes, Some(Moment::now()), None)?;
         }
         Ok(())
     }
@@ -202,9 +202,7 @@ impl Database {
             return Ok(start);
         }
         let damage = self.damaged(txids, remote)?;
-        let Some(after) = remote.last else {
-            return Ok(damage.map_or(start, |_| Start::Fresh));
-        };
+        let Some(after) = remote.last.or(txids.last().copied()) else { return Ok(start) };
         let anchor = |reason| Ok(Start::Anchor { after, reason });
         if let Some(damage) = damage {
             return anchor(damage);
@@ -243,11 +241,11 @@ impl Database {
         &self,
         remotes: &[Option<Remote>],
         holes: &[bool],
-        as_of: Moment,
+        covers: Option<Moment>,
         lineage: Option<u64>,
     ) -> Result<(), Error> {
         for ((uploader, remote), hole) in self.uploaders.iter().zip(remotes).zip(holes) {
-            let pending = self.pending(remote.as_ref(), as_of)?;
+            let pending = self.pending(remote.as_ref(), covers)?;
             uploader.restart(remote.as_ref(), pending, *hole, lineage);
         }
         Ok(())
@@ -310,6 +308,13 @@ impl Database {
         }
         if history.sums.is_none() {
             self.build_sums(live, &mut history)?;
+            let built = history.sums.as_ref().map(|sums| sums.state().sum.checksum());
+            let is_other = |tag: ltx::Tag| built.is_some_and(|built| built != tag.sum);
+            if history.txid == header.txids.max && last.tag.is_some_and(is_other) {
+                let reason = "the database is not what was captured last";
+                history.sums = None;
+                return self.compare(live, &history, reason);
+            }
         }
         Ok(history)
     }
@@ -328,18 +333,28 @@ impl Database {
     }
 
     /// What the replica lacks, oldest first, and a snapshot before the file of its transaction:
-    /// only with it the replica can be restored.
-    fn pending(&self, remote: Option<&Remote>, as_of: Moment) -> Result<Vec<Pending>, Error> {
+    /// only with it the replica can be restored. The last one `covers` what was committed before.
+    fn pending(
+        &self,
+        remote: Option<&Remote>,
+        covers: Option<Moment>,
+    ) -> Result<Vec<Pending>, Error> {
         let uploaded = remote.and_then(Remote::newest_txids).map(|txids| txids.max);
         let mut files = self.local.staged()?;
         files.retain(|file| file.level == Level::SNAPSHOT || Some(file.txids.max) > uploaded);
         files.sort_by_key(|file| (file.txids.max, Reverse(file.level)));
+        let since = Instant::now();
         let pending = |file: &Object| Pending {
             level: file.level,
             txids: file.txids,
             created: file.created,
-            as_of,
+            since,
+            covers: None,
         };
-        Ok(files.iter().map(pending).collect())
+        let mut pending: Vec<Pending> = files.iter().map(pending).collect();
+        if let Some(last) = pending.last_mut() {
+            last.covers = covers;
+        }
+        Ok(pending)
     }
 }

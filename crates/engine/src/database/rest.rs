@@ -165,7 +165,7 @@ impl Database {
             return Ok(());
         }
         self.look_over(attached)?;
-        if !attached.history.fresh.is_empty() {
+        if attached.overwritten || !attached.history.fresh.is_empty() {
             return Ok(()); // it was not what it was taken for
         }
         attached.history.sync(&self.local)?;

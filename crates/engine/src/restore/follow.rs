@@ -12,14 +12,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ltx::{Decoder, Header, Level, Pgno, Tag, Timestamp, Txid};
+use ltx::{Checksum, Decoder, Header, Level, Pgno, RollingSum, Tag, Timestamp, Txid, page_sum};
 use storage::{Object, Storage};
 
 use super::error::name;
 use super::output::{Output, resolve};
 use super::plan::{Onward, onward};
 use super::{Error, Found, Outcome, Progress, Request, Target, fill, find_plan, list, run_any};
-use claim::Claim;
+use claim::{Claim, Proof};
 use copy::{Copy, Pages};
 
 /// How often all levels are looked at, and not only the one where new files appear.
@@ -39,6 +39,8 @@ pub struct Follower {
     /// What the copy holds; unknown if an attempt to make it was cut off.
     txid: Option<Txid>,
     lineage: Option<u64>,
+    /// The sum of page 1 as the replica has it, if it is known.
+    first: Option<Checksum>,
     /// When the copy was last known to hold everything.
     current_at: Instant,
     looked_at_all: Option<Instant>,
@@ -116,6 +118,11 @@ impl Follower {
         };
         let (txid, lineage) = (claim.txid()?, claim.lineage());
         let current = made.as_ref().map_or(0, |(index, _)| *index);
+        let first = match (&made, txid) {
+            // Before SQLite opens it.
+            (Some((_, outcome)), _) => first_page(&path, outcome)?,
+            (None, txid) => txid.and_then(|txid| claim.proof(txid)).map(|proof| proof.first),
+        };
         let mut follower = Follower {
             requests,
             current,
@@ -123,24 +130,29 @@ impl Follower {
             claim,
             txid,
             lineage,
+            first,
             path,
             current_at: Instant::now(),
             looked_at_all: None,
             broken_looks: 0,
         };
         follower.copy()?;
-        if resumes {
-            follower.prove()?;
+        match (&made, txid) {
+            (Some((index, _)), Some(txid)) => {
+                let tag = tag_at(&*follower.requests[*index].storage, txid);
+                follower.reached(txid, tag)?;
+            }
+            _ => follower.prove()?,
         }
         Ok((follower, made))
     }
 
     /// Whether the copy is what it was left as. Nobody watched what was written to it since.
     fn prove(&mut self) -> Result<(), Error> {
-        let (Some(txid), Some((proven, sum))) = (self.txid, self.claim.proof()) else {
-            return Ok(());
-        };
-        if proven != txid || self.copy()?.sum()? != sum {
+        let Some(txid) = self.txid else { return Ok(()) };
+        // An update that was cut off is done again.
+        let Some(proof) = self.claim.proof(txid) else { return Ok(()) };
+        if self.copy()?.sum()? != proof.sum {
             let db = self.path.display();
             tracing::error!(%db, %txid, "the copy is not what it was left as: that is undone");
             self.txid = None;
@@ -266,7 +278,7 @@ impl Follower {
         let copy = self.copy()?;
         let page_size = copy.page_size();
         let mut newest: Option<Header> = None;
-        let pages = copy.change(|pages| {
+        let written = copy.change(|pages| {
             let mut seen = Seen::default();
             for file in files.iter().rev() {
                 let mut source = Source { storage: &*storage, file, progress };
@@ -280,6 +292,8 @@ impl Follower {
             newest.map(|header| header.commit).ok_or(Error::Cancelled)
         })?;
         let newest = newest.ok_or(Error::Cancelled)?;
+        let pages = written.pages;
+        self.first = written.first.or(self.first);
         self.reached(newest.txids.max, newest.tag())?;
         tracing::debug!(from = ?txid, to = %newest.txids.max, files = files.len(), pages, "followed");
         let (txid, timestamp) = (newest.txids.max, newest.timestamp);
@@ -304,7 +318,7 @@ impl Follower {
         }
         self.claim.forget()?;
         self.txid = None;
-        let pages = self.copy()?.change(|pages| {
+        let written = self.copy()?.change(|pages| {
             let mut page = vec![0; page_size.bytes()];
             let all = (1..=restored.pages).filter_map(Pgno::new);
             for pgno in all.filter(|pgno| *pgno != page_size.lock_page()) {
@@ -324,8 +338,10 @@ impl Follower {
             Ok(restored.pages)
         })?;
         self.lineage = None;
+        self.first = written.first;
         self.reached(txid, tag)?;
-        Ok(Advance { txid, timestamp: restored.timestamp, files, pages, whole: true })
+        let (pages, timestamp) = (written.pages, restored.timestamp);
+        Ok(Advance { txid, timestamp, files, pages, whole: true })
     }
 
     /// The database has another page size now: only another file can hold it.
@@ -341,6 +357,7 @@ impl Follower {
             return Err(Error::NoCopy { path: self.path.clone() });
         };
         self.lineage = None;
+        self.first = first_page(&self.path, &outcome)?;
         self.reached(txid, tag_at(&*request.storage, txid))?;
         let (timestamp, files) = (outcome.timestamp, outcome.files);
         Ok(Advance { txid, timestamp, files, pages: outcome.pages.into(), whole: true })
@@ -349,7 +366,16 @@ impl Follower {
     /// A file that does not say its history goes on with the one before.
     fn reached(&mut self, txid: Txid, tag: Option<Tag>) -> Result<(), Error> {
         let lineage = tag.map(|tag| tag.lineage).or(self.lineage);
-        self.claim.holds(txid, lineage, tag)?;
+        let proof = match tag.zip(self.first) {
+            None => None,
+            Some((tag, first)) => {
+                let mut sum = RollingSum::from_checksum(tag.sum);
+                sum.remove(first);
+                sum.add(self.copy()?.first_sum()?);
+                Some(Proof { sum: sum.checksum(), first })
+            }
+        };
+        self.claim.holds(txid, lineage, proof)?;
         self.txid = Some(txid);
         self.lineage = lineage;
         Ok(())
@@ -374,8 +400,17 @@ fn make(
     let replica = || requests[index].storage.url();
     let txid = outcome.txid.ok_or_else(|| Error::NotFollowable { replica: replica() })?;
     let tag = tag_at(&*requests[index].storage, txid);
-    claim.holds(txid, tag.map(|tag| tag.lineage), tag)?;
+    claim.holds(txid, tag.map(|tag| tag.lineage), None)?;
     Ok((index, outcome))
+}
+
+/// The sum of page 1 of a file that was just restored.
+fn first_page(path: &Path, outcome: &Outcome) -> Result<Option<Checksum>, Error> {
+    let Some(size) = outcome.bytes.checked_div(outcome.pages.into()) else { return Ok(None) };
+    let mut page = vec![0; usize::try_from(size).unwrap_or_default()];
+    let read = fs::File::open(path).and_then(|file| file.read_exact_at(&mut page, 0));
+    read.map_err(|error| Error::output(path, error))?;
+    Ok(Some(page_sum(Pgno::FIRST, &page)))
 }
 
 /// The history that a transaction belongs to and the sum of its pages, as far as a file says them.

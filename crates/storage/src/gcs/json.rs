@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ltx::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::moment;
+use crate::{Error, Result, moment, wire};
 
 /// The name that a creation time is noted under.
 const NOTED: &str = "litestream-timestamp";
@@ -15,8 +15,24 @@ const NOTED: &str = "litestream-timestamp";
 #[serde(rename_all = "camelCase")]
 pub(super) struct Listing {
     #[serde(default)]
+    kind: String,
+    #[serde(default)]
     pub(super) items: Vec<Object>,
     pub(super) next_page_token: Option<String>,
+}
+
+impl Listing {
+    /// Reads a page: no other JSON passes for an empty one.
+    pub(super) fn read(object: &str, text: &str) -> Result<Listing> {
+        let listing: Listing = wire::from_json(object, text)?;
+        match &*listing.kind {
+            "storage#objects" => Ok(listing),
+            kind => {
+                let reason = format!("{kind:?} is no listing of objects");
+                Err(Error::Corrupt { object: object.to_owned(), reason })
+            }
+        }
+    }
 }
 
 /// An object, as far as we ask for it.

@@ -12,6 +12,8 @@ use tokio::time::sleep;
 
 /// Bytes that are handed over at once.
 const PIECE: usize = 64 * 1024;
+/// How often is looked, in the time of a silence that is too long.
+const LOOKS: u32 = 4;
 
 /// The body of a request.
 #[derive(Debug)]
@@ -79,13 +81,13 @@ impl Progress {
     /// Returns once nothing was taken for too long though there was something, or all was taken
     /// and nothing came of it.
     pub(super) async fn stuck(&self, silence: Duration) {
-        loop {
-            let before = self.taken.load(Ordering::Relaxed);
-            sleep(silence).await;
-            let moved = self.taken.load(Ordering::Relaxed) != before;
-            if !moved && !self.hungry.load(Ordering::Relaxed) {
-                return;
-            }
+        let (mut quiet, mut before) = (0, 0);
+        while quiet < LOOKS {
+            sleep(silence / LOOKS).await;
+            let now = self.taken.load(Ordering::Relaxed);
+            let waits = now == before && !self.hungry.load(Ordering::Relaxed);
+            quiet = if waits { quiet + 1 } else { 0 };
+            before = now;
         }
     }
 }

@@ -16,6 +16,8 @@ const LONGEST_ASKED: Duration = Duration::from_secs(30);
 pub(super) struct Patience {
     failures: u32,
     since: Instant,
+    /// Credentials that had expired were looked up anew.
+    renewed: bool,
     /// However long they took, so many failures are allowed.
     at_least: u32,
     /// However many they are, they may take so long.
@@ -34,17 +36,23 @@ impl Patience {
     }
 
     fn new(at_least: u32, within: Duration) -> Patience {
-        Patience { failures: 0, since: Instant::now(), at_least, within }
+        Patience { failures: 0, since: Instant::now(), renewed: false, at_least, within }
     }
 
     /// What was asked for has come, or a part of it.
     pub(super) fn progress(&mut self) {
         self.failures = 0;
         self.since = Instant::now();
+        self.renewed = false;
     }
 
     /// Waits before the next try; fails with `error` if there shall be none.
     pub(super) async fn wait(&mut self, error: Error) -> Result<()> {
+        if matches!(error, Error::Expired { .. }) {
+            // Who is asked again with new credentials, and says the same, will not change its mind.
+            let again = !std::mem::replace(&mut self.renewed, true);
+            return if again { Ok(()) } else { Err(error) };
+        }
         self.failures += 1;
         let wait = error.retry_after().map_or_else(|| self.pause(), |it| it.min(LONGEST_ASKED));
         if self.failures >= self.at_least && self.since.elapsed() + wait > self.within {
@@ -100,6 +108,20 @@ mod tests {
                 after: Some(Duration::from_secs(9)),
             };
             patience.wait(asked).await.expect_err("not before the server wants it");
+        });
+    }
+
+    #[test]
+    fn credentials_that_stay_expired_are_told_at_once() {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let expired = || Error::Expired { object: "o".into(), reason: "over".into() };
+            let mut patience = Patience::new(1, Duration::from_secs(3600));
+            patience.wait(expired()).await.expect("once with new ones");
+            patience.wait(expired()).await.expect_err("no more");
+            patience.progress();
+            patience.wait(expired()).await.expect("they may run out again");
         });
     }
 }

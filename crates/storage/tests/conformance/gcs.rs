@@ -16,7 +16,7 @@ use crate::cloud::{Cloud, Grant, TOKENS, open_in, wants};
 use crate::stub::{Asked, Said, Stub};
 use crate::suite::{self, Abilities, Fixture, Times};
 
-const EMPTY: &str = "{}";
+const EMPTY: &str = r#"{"kind": "storage#objects"}"#;
 /// Tokens of Google are renewed two minutes before they expire.
 const SHORT: u64 = 60;
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";

@@ -20,7 +20,7 @@ use suite::{Abilities, Times};
 
 #[test]
 fn a_local_directory_conforms() {
-    suite::run(Abilities { times: Times::Millis, conditions: false }, || {
+    suite::run(Abilities { times: Times::Millis, conditions: true }, || {
         let directory = tempfile::tempdir().expect("temporary directory");
         let storage = Arc::new(FileStorage::new(directory.path().join("backup/shop")));
         suite::Fixture { storage, keep: Box::new(directory) }

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ltx::{Level, Txid, TxidRange};
-use storage::Error;
+use storage::{Environment, Error};
 use testkit::stub::{Reply, Request, Stub};
 
-use crate::{MIB, ONE, Replica, bytes, list, put, read, seaweed};
+use crate::{MIB, ONE, Replica, bytes, list, open, put, read, seaweed};
 
 /// The real server behind a stub that replies otherwise to the first so many requests that are
 /// chosen.
@@ -182,5 +182,38 @@ fn what_is_forbidden_is_denied_at_once() {
             assert!(matches!(denied, Some(Error::Denied { .. })), "{code}: {denied:?}");
         }
         assert!(began.elapsed() < Duration::from_secs(5), "no patience for {code}");
+    }
+}
+
+/// Something on the way that answers in the server's place, and calls everything a success.
+#[test]
+fn a19_a_page_of_somebody_else_is_no_answer() {
+    const PAGES: [(&str, &str); 2] = [
+        ("text/html", "<?xml version=\"1.0\"?><html><body><p>Sign in</p></body></html>"),
+        ("application/json", "{\"status\": \"maintenance\"}"),
+    ];
+    for (kind, page) in PAGES {
+        let stub = Stub::start(None, move |_| {
+            Reply::Answer(200, vec![("content-type", kind.to_owned())], page.as_bytes().to_vec())
+        });
+        let host = &stub.host;
+        let s3 = [("access-key-id", "a"), ("secret-access-key", "b")];
+        let backends: [(String, &[(&str, &str)]); 5] = [
+            (format!("s3://b/p?endpoint=http://{host}&region=r"), &s3),
+            (format!("oss://b/p?endpoint=http://{host}&region=r"), &s3),
+            (format!("abs://acct@box/p?endpoint=http://{host}/acct"), &[("account-key", "a2V5")]),
+            (format!("gs://box/p?endpoint=http://{host}"), &[]),
+            (format!("webdav://{host}/p"), &[]),
+        ];
+        for (url, options) in backends {
+            let options = [options, &[("timeout", "500ms")]].concat();
+            let storage = open(&url, &options, &Environment::default());
+            let listed = list(&*storage);
+            assert!(listed.is_err(), "{url} {kind}: {listed:?}");
+            let stored = put(&*storage, Level::L0, ONE, b"hello");
+            assert!(stored.is_err(), "{url} {kind}: stored");
+            let stored = put(&*storage, Level::SNAPSHOT, ONE, &bytes(40 * MIB));
+            assert!(stored.is_err(), "{url} {kind}: stored in parts");
+        }
     }
 }

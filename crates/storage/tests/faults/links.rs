@@ -70,6 +70,26 @@ fn a24_a_black_hole_is_noticed_in_30_s() {
     assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
+/// What was handed over and has not arrived is on its way: the server is not silent.
+#[test]
+fn a24_a_slow_line_is_no_silence() {
+    let Some(server) = seaweed() else { return };
+    let (proxy, replica) = (FaultProxy::start(&server.host), Replica::new());
+    let storage = replica.with(&proxy.host, &[("timeout", "1s"), ("part-size", "6MiB")]);
+    // Alone, the part takes longer than silence may last.
+    let expected = bytes(6 * MIB - 1);
+    proxy.set(Fault::SlowUp(1 << 20));
+    let (stored, took) = timed(|| {
+        wait::within(Duration::from_secs(120), || put(&*storage, Level::L0, ONE, &expected).ok())
+    });
+    assert!(stored.is_some(), "it never arrived, in {took:?}");
+    let (stored, took) = timed(|| put(&*storage, Level::L0, ONE, &expected));
+    stored.expect("what was learnt holds");
+    assert!(took > Duration::from_secs(2), "the line was not slow: {took:?}");
+    proxy.set(Fault::None);
+    assert!(read(&*replica.at(&server.host), Level::L0, ONE).expect("read") == expected);
+}
+
 #[test]
 fn a24_a_read_goes_on_where_a_connection_went_silent() {
     let Some(server) = seaweed() else { return };

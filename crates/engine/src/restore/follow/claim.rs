@@ -2,15 +2,16 @@
 //!
 //! `<db>-txid` holds the transaction that it stands at, as Litestream keeps it, or stood at before
 //! a crash. `<db>-follow` says that the database is a copy, and is locked as long as somebody
-//! follows. It names the history, the transaction that the copy may have reached, and the sum of
-//! all pages at a transaction: numbers of 16 hex digits each, zeros if unknown.
+//! follows. It names the history, the transaction that the copy may have reached, and of a
+//! transaction the sum of all pages of the copy and that of page 1 in the replica, on which SQLite
+//! counts: numbers of 16 hex digits each, zeros if unknown.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use ltx::{Checksum, Tag, Txid};
+use ltx::{Checksum, Txid};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use storage::TempFile;
@@ -22,6 +23,15 @@ use crate::restore::output::{Output, directory_of, sync_directory, with_suffix};
 const NUMBER: usize = 17;
 /// Where the transaction and its sum stand.
 const PROOF: usize = 2 * NUMBER;
+
+/// What a copy was left as.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proof {
+    /// The sum of all of its pages.
+    pub(super) sum: Checksum,
+    /// That of page 1 as the replica has it.
+    pub(super) first: Checksum,
+}
 
 /// The right to write to a copy.
 #[derive(Debug)]
@@ -76,7 +86,7 @@ impl Claim {
     /// From now on what appears at the path is a copy, of which nothing is known yet.
     pub(super) fn begin(&self) -> Result<(), Error> {
         self.forget()?;
-        self.write(0, &format!("{:016x} {:016x} {:016x} {:016x}\n", 0, 0, 0, 0))
+        self.write(0, &format!("{:016x} {:016x} {:016x} {:016x} {:016x}\n", 0, 0, 0, 0, 0))
     }
 
     /// The transaction that the copy held at least when it was last written to.
@@ -99,10 +109,14 @@ impl Claim {
         self.number(NUMBER).and_then(Txid::new)
     }
 
-    /// The sum of all pages of the copy at a transaction.
-    pub(super) fn proof(&self) -> Option<(Txid, Checksum)> {
-        let txid = self.number(PROOF).and_then(Txid::new)?;
-        Some((txid, self.number(PROOF + NUMBER).and_then(Checksum::new)?))
+    /// What the copy was left as at this transaction, if no update was begun since.
+    pub(super) fn proof(&self, txid: Txid) -> Option<Proof> {
+        let is_of = |at| self.number(at).and_then(Txid::new) == Some(txid);
+        let sum = |at| self.number(at).and_then(Checksum::new);
+        if !is_of(NUMBER) || !is_of(PROOF) {
+            return None;
+        }
+        Some(Proof { sum: sum(PROOF + NUMBER)?, first: sum(PROOF + 2 * NUMBER)? })
     }
 
     fn number(&self, offset: usize) -> Option<u64> {
@@ -122,16 +136,18 @@ impl Claim {
         synced.map_err(|error| Error::output(&claim_path(&self.path), error))
     }
 
-    /// Notes that the copy holds a transaction of a history, and the sum of its pages, as far as
-    /// the replica says them. That must be durable by now.
+    /// Notes that the copy holds a transaction of a history, and what it is left as, if that is
+    /// known. That must be durable by now.
     pub(super) fn holds(
         &self,
         txid: Txid,
         lineage: Option<u64>,
-        tag: Option<Tag>,
+        proof: Option<Proof>,
     ) -> Result<(), Error> {
         if self.lineage() != lineage {
             self.forget()?;
+        }
+        if self.lineage() != lineage || self.intended() != Some(txid) {
             self.intend(txid, lineage)?;
         }
         let name = txid_path(&self.path);
@@ -143,8 +159,9 @@ impl Claim {
             sync_directory(directory_of(&name))
         };
         write().map_err(|error| Error::output(&name, error))?;
-        let sum = tag.map_or(0, |tag| tag.sum.get());
-        self.write(PROOF, &format!("{txid} {sum:016x}\n"))
+        let [sum, first] =
+            proof.map_or([0, 0], |proof| [proof.sum, proof.first].map(Checksum::get));
+        self.write(PROOF, &format!("{txid} {sum:016x} {first:016x}\n"))
     }
 
     /// From now on nobody knows what the copy holds.

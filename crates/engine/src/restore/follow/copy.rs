@@ -20,6 +20,8 @@ const WAL_KEPT: u32 = 16 << 20;
 const MODE: std::ops::Range<usize> = 18..20;
 const WAL_MODE: [u8; 2] = [2, 2];
 
+/// The page that has a header.
+const FIRST: Pgno = Pgno::FIRST;
 /// Where the number is by which readers know whether the schema changed.
 const SCHEMA: usize = 40;
 
@@ -96,12 +98,18 @@ impl Copy {
         add().map_err(|error| failed(&self.path, error))
     }
 
-    /// Changes pages, all or none, so that the database has as many as `change` returns. Says how
-    /// many were written.
+    /// The sum of page 1 as it is here.
+    pub(super) fn first_sum(&self) -> Result<Checksum, Error> {
+        let sum = |row: &rusqlite::Row<'_>| Ok(page_sum(FIRST, row.get_ref(0)?.as_blob()?));
+        let page = "SELECT data FROM sqlite_dbpage WHERE pgno = 1";
+        self.connection.query_row(page, [], sum).map_err(|error| failed(&self.path, error))
+    }
+
+    /// Changes pages, all or none, so that the database has as many as `change` returns.
     pub(super) fn change(
         &mut self,
         change: impl FnOnce(&mut Pages<'_>) -> Result<u32, Error>,
-    ) -> Result<u64, Error> {
+    ) -> Result<Written, Error> {
         let path = &self.path;
         let behavior = TransactionBehavior::Immediate;
         let transaction = rusqlite::Transaction::new_unchecked(&self.connection, behavior)
@@ -126,6 +134,15 @@ impl Copy {
     }
 }
 
+/// What was written in a transaction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    /// Pages.
+    pub(super) pages: u64,
+    /// The sum of page 1 as it was given, if it was. SQLite itself changes some bytes of it.
+    pub(super) first: Option<Checksum>,
+}
+
 /// The pages of a copy in a transaction.
 pub(super) struct Pages<'a> {
     connection: &'a Connection,
@@ -137,6 +154,7 @@ pub(super) struct Pages<'a> {
     /// SQLite looks at the schema again when page 1 says so, which it must not do in between: that
     /// page is written last.
     first: Option<Vec<u8>>,
+    first_sum: Option<Checksum>,
     written: u64,
 }
 
@@ -147,7 +165,16 @@ impl<'a> Pages<'a> {
             let read = "SELECT data FROM sqlite_dbpage WHERE pgno = ?1";
             let write = "INSERT INTO sqlite_dbpage (pgno, data) VALUES (?1, ?2)";
             let (read, write) = (connection.prepare(read)?, connection.prepare(write)?);
-            Ok(Pages { connection, read, write, path, before, first: None, written: 0 })
+            Ok(Pages {
+                connection,
+                read,
+                write,
+                path,
+                before,
+                first: None,
+                first_sum: None,
+                written: 0,
+            })
         };
         prepare().map_err(|error| failed(path, error))
     }
@@ -161,7 +188,8 @@ impl<'a> Pages<'a> {
 
     /// Writes a page.
     pub(super) fn put(&mut self, pgno: Pgno, page: &[u8]) -> Result<(), Error> {
-        if pgno.get() == 1 {
+        if pgno == FIRST {
+            self.first_sum = Some(page_sum(FIRST, page));
             let first = self.first.insert(page.to_vec());
             first[MODE].copy_from_slice(&WAL_MODE);
             return Ok(());
@@ -186,7 +214,7 @@ impl<'a> Pages<'a> {
     }
 
     /// Writes page 1, and makes the database as many pages long.
-    fn finish(mut self, count: u32) -> Result<u64, Error> {
+    fn finish(mut self, count: u32) -> Result<Written, Error> {
         let mut finish = || {
             if count < self.before {
                 // No page at all cuts the database off before it.
@@ -197,7 +225,8 @@ impl<'a> Pages<'a> {
         };
         let finished = finish();
         finished.map_err(|error| failed(self.path, error))?;
-        Ok(self.written + u64::from(self.first.is_some()))
+        let pages = self.written + u64::from(self.first.is_some());
+        Ok(Written { pages, first: self.first_sum })
     }
 }
 
