@@ -174,7 +174,6 @@ mod tests {
         let message = |line| try_normalised(line).unwrap_err().to_string();
         assert!(message("b restore -generation x").contains("hint: there are no generations"));
         assert!(message("b restore -replica=x").contains("-replica is gone"));
-        assert!(message("b status").contains("not supported yet"));
         assert!(message("b snapshots x").contains("brooklet ltx"));
         assert!(message("b restore -txid").contains("-txid needs a value"));
     }

@@ -33,7 +33,7 @@ pub fn run(command: Command) -> Result<Exit> {
             _ => logging::Level::Warn,
         };
         let level = logging::level_from_environment().unwrap_or(default);
-        logging::start(level, logging::Format::Text, logging::Target::Stderr);
+        logging::start(level, logging::Style::default(), logging::Target::Stderr);
     }
     match command {
         Command::Replicate(args) => replicate::run(&args),

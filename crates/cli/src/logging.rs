@@ -1,6 +1,7 @@
 //! Logs: one line each, with the same keys as Litestream's (`time level msg`, then fields).
 
 use std::fmt::{self, Write};
+use std::io::IsTerminal;
 use std::str::FromStr;
 
 use tracing::field::{Field, Visit};
@@ -69,8 +70,17 @@ pub fn level_from_environment() -> Option<Level> {
     variable("LITESTREAM_LOG_LEVEL").or_else(|| variable("LOG_LEVEL"))
 }
 
+/// How lines are written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Style {
+    /// What they look like.
+    pub format: Format,
+    /// Whether they name their place in our source.
+    pub source: bool,
+}
+
 /// Begins to log. Only the first call counts.
-pub fn start(level: Level, format: Format, target: Target) {
+pub fn start(level: Level, style: Style, target: Target) {
     let filter = Targets::new().with_default(match level {
         Level::Trace => LevelFilter::TRACE,
         Level::Debug => LevelFilter::DEBUG,
@@ -78,7 +88,13 @@ pub fn start(level: Level, format: Format, target: Target) {
         Level::Warn => LevelFilter::WARN,
         Level::Error => LevelFilter::ERROR,
     });
-    let line = || tracing_subscriber::fmt::layer().with_ansi(false).event_format(Line { format });
+    let is_terminal = match target {
+        Target::Stderr => std::io::stderr().is_terminal(),
+        Target::Stdout => std::io::stdout().is_terminal(),
+    };
+    let colours = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+    let line = Line { style, colours };
+    let line = || tracing_subscriber::fmt::layer().with_ansi(false).event_format(line);
     let registry = tracing_subscriber::registry().with(filter);
     let _ = match target {
         Target::Stderr => set_global_default(registry.with(line().with_writer(std::io::stderr))),
@@ -87,9 +103,10 @@ pub fn start(level: Level, format: Format, target: Target) {
 }
 
 /// Formats one event.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Line {
-    format: Format,
+    style: Style,
+    colours: bool,
 }
 
 impl<S, N> FormatEvent<S, N> for Line
@@ -105,10 +122,16 @@ where
     ) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let level = event.metadata().level();
-        let level = if *level == tracing::Level::WARN { "WARN" } else { level.as_str() };
-        let line = match self.format {
-            Format::Text | Format::Pretty => text(&now(), level, &fields),
+        let metadata = event.metadata();
+        if let Some((file, line)) =
+            metadata.file().zip(metadata.line()).filter(|_| self.style.source)
+        {
+            fields.others.insert(0, ("source", format!("{file}:{line}").into()));
+        }
+        let level = metadata.level().as_str();
+        let line = match self.style.format {
+            Format::Text => text(&now(), level, &fields),
+            Format::Pretty => pretty(&clock(), level, &fields, self.colours),
             Format::Json => json(&now(), level, &fields),
         };
         writeln!(writer, "{line}")
@@ -119,13 +142,36 @@ fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
 }
 
+/// The time of day here.
+fn clock() -> String {
+    jiff::Zoned::now().strftime("%H:%M:%S").to_string()
+}
+
 fn text(time: &str, level: &str, fields: &Fields) -> String {
-    let mut line = format!("time={time} level={level} msg={}", quoted(&fields.message));
+    let message = quoted(&fields.message);
+    format!("time={time} level={level} msg={message}{}", pairs(fields, "", ""))
+}
+
+/// For people: the message as it is, and what belongs to it fainter.
+fn pretty(clock: &str, level: &str, fields: &Fields, colours: bool) -> String {
+    let colour = match level {
+        "ERROR" => "\x1b[31m",
+        "WARN" => "\x1b[33m",
+        "INFO" => "\x1b[32m",
+        _ => "\x1b[36m",
+    };
+    let [colour, faint, end] = if colours { [colour, "\x1b[2m", "\x1b[0m"] } else { [""; 3] };
+    let message = &fields.message;
+    format!("{faint}{clock}{end} {colour}{level:5}{end} {message}{}", pairs(fields, faint, end))
+}
+
+fn pairs(fields: &Fields, before: &str, after: &str) -> String {
+    let mut pairs = String::new();
     for (key, value) in &fields.others {
         let value = value.as_str().map_or_else(|| value.to_string(), quoted);
-        let _ = write!(line, " {key}={value}");
+        let _ = write!(pairs, " {before}{key}={after}{value}");
     }
-    line
+    pairs
 }
 
 /// A value as it is if it reads as one word, else in quotes.
@@ -206,6 +252,14 @@ mod tests {
             text("T", "INFO", &fields()),
             r#"time=T level=INFO msg="database synced" db="/srv/my shop.db" txid=7 to=a/b"#
         );
+    }
+
+    #[test]
+    fn pretty_lines_are_for_people() {
+        let line = "12:34:56 INFO  database synced db=\"/srv/my shop.db\" txid=7 to=a/b";
+        assert_eq!(pretty("12:34:56", "INFO", &fields(), false), line);
+        let coloured = pretty("12:34:56", "WARN", &Fields::default(), true);
+        assert_eq!(coloured, "\x1b[2m12:34:56\x1b[0m \x1b[33mWARN \x1b[0m ");
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Lease {
     time: Duration,
     id: String,
     state: Mutex<State>,
+    /// Whether the storage was seen to keep to conditions.
+    tried: AtomicBool,
     when_lost: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -76,17 +78,13 @@ impl Lease {
     ) -> Lease {
         let id = format!("{:032x}", fastrand::u128(..));
         let (state, when_lost) = (Mutex::new(State::Sought(None)), Box::new(when_lost));
-        Lease { storage, time, id, state, when_lost }
+        Lease { storage, time, id, state, tried: AtomicBool::new(false), when_lost }
     }
 
     /// Gets it. Somebody else's is waited for until it was renewed, which is an error, or has run
     /// out. `stop` ends the wait.
     pub fn acquire(&self, stop: &AtomicBool) -> Result<()> {
-        if !self.storage.keeps_conditions()? {
-            let reason =
-                "it does not keep to conditions, so that a lease on it would be worth nothing";
-            return Err(Error::Unsupported { url: self.url(), reason: reason.into() });
-        }
+        self.try_conditions()?;
         let mut told = false;
         loop {
             match self.seek()? {
@@ -108,9 +106,11 @@ impl Lease {
         }
     }
 
-    /// Keeps it from running out, on a thread of its own, as long as it exists.
-    pub fn keep(self: &Arc<Self>) -> std::io::Result<()> {
-        let (lease, wait) = (Arc::downgrade(self), self.time / RENEWALS);
+    /// Keeps it from running out, on a thread of its own, as long as it exists. One that is not
+    /// ours yet is sought there, at once unless somebody is about to [`Lease::acquire`] it.
+    pub fn keep(self: &Arc<Self>, at_once: bool) -> std::io::Result<()> {
+        let lease = Arc::downgrade(self);
+        let wait = if at_once { Duration::ZERO } else { self.time / RENEWALS };
         let renew = move || {
             thread::park_timeout(wait);
             while let Some(lease) = lease.upgrade() {
@@ -162,7 +162,10 @@ impl Lease {
             State::Lost { .. } | State::Released => return Duration::MAX,
         };
         let renewed = match held {
-            None => self.seek().map(|attempt| attempt == Attempt::Got),
+            None => {
+                let sought = self.try_conditions().and_then(|()| self.seek());
+                sought.map(|attempt| attempt == Attempt::Got)
+            }
             Some((version, generation)) => {
                 match self.take(Condition::Unchanged(version), generation + 1) {
                     Err(Error::Conflict { .. } | Error::NotFound { .. }) => self.look_whose(),
@@ -178,6 +181,17 @@ impl Lease {
             }
         }
         self.time / LOOKS
+    }
+
+    /// Once, since a storage may take conditions and write all the same.
+    fn try_conditions(&self) -> Result<()> {
+        if !self.tried.load(Ordering::SeqCst) && !self.storage.keeps_conditions()? {
+            let reason =
+                "it does not keep to conditions, so that a lease on it would be worth nothing";
+            return Err(Error::Unsupported { url: self.url(), reason: reason.into() });
+        }
+        self.tried.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     /// One attempt to get it.

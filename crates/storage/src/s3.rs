@@ -7,6 +7,7 @@
 mod credentials;
 mod encryption;
 mod place;
+mod roles;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -29,7 +29,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::go_duration;
 use crate::http::{Address, Doors};
-use crate::logging::{self, Level, Target};
+use crate::logging::{self, Level, Style, Target};
 use crate::places;
 use crate::signals::{self, Event, Listener};
 use crate::source::replica;
@@ -444,10 +444,11 @@ impl Job {
     }
 
     fn start_logging(&self, given: Option<Level>) {
-        let Logging { level, format, stderr, .. } = &self.settings.logging;
+        let Logging { level, format, stderr, source } = &self.settings.logging;
         let level = given.or_else(logging::level_from_environment).or(*level);
         let target = if *stderr == Some(false) { Target::Stdout } else { Target::Stderr };
-        logging::start(level.unwrap_or(Level::Info), *format, target);
+        let style = Style { format: *format, source: *source };
+        logging::start(level.unwrap_or(Level::Info), style, target);
         self.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     }
 }

@@ -44,7 +44,7 @@ impl Leases {
         for database in databases {
             for (index, replica) in database.replicas.iter().enumerate() {
                 if let Some(time) = replica.lease {
-                    leases.push(self.lease(&open(database, index)?, time)?);
+                    leases.push(self.lease(&open(database, index)?, time, false)?);
                 }
             }
         }
@@ -69,7 +69,7 @@ impl Leases {
         storage: Arc<dyn Storage>,
         time: Duration,
     ) -> Result<Arc<dyn Storage>> {
-        let lease = self.lease(&storage, time)?;
+        let lease = self.lease(&storage, time, true)?;
         Ok(Arc::new(Leased::new(storage, lease)))
     }
 
@@ -86,7 +86,12 @@ impl Leases {
         known.iter().for_each(|lease| lease.release());
     }
 
-    fn lease(self: &Arc<Self>, storage: &Arc<dyn Storage>, time: Duration) -> Result<Arc<Lease>> {
+    fn lease(
+        self: &Arc<Self>,
+        storage: &Arc<dyn Storage>,
+        time: Duration,
+        at_once: bool,
+    ) -> Result<Arc<Lease>> {
         let mut known = self.lock();
         let url = storage.url();
         if let Some(lease) = known.get(&url).and_then(Weak::upgrade) {
@@ -99,7 +104,7 @@ impl Leases {
             }
         };
         let lease = Arc::new(Lease::new(Arc::clone(storage), time, when_lost));
-        lease.keep()?;
+        lease.keep(at_once)?;
         known.insert(url, Arc::downgrade(&lease));
         Ok(lease)
     }

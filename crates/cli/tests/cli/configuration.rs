@@ -1,6 +1,8 @@
 //! Configuration files, good and bad.
 
-use crate::program::Folder;
+use testkit::Tool;
+
+use crate::program::{Folder, add};
 
 #[track_caller]
 fn invalid(text: &str, stderr: &str) {
@@ -82,4 +84,36 @@ fn databases_are_listed() {
     let json: serde_json::Value = serde_json::from_str(&list(&["--json"])).unwrap();
     assert_eq!(json[1]["path"], "/here/b.db");
     assert_eq!(json[1]["replica"], "file");
+}
+
+#[test]
+fn status_says_what_litestreams_says() {
+    let folder = Folder::new();
+    let databases = ["a.db", "b.db"].map(|name| folder.database(name));
+    add(&databases[0], 1..=3);
+    add(&databases[1], 1..=900);
+    let entry = |name: &str| {
+        let (path, replica) = (folder.path(name), folder.path("r").join(name));
+        format!("- {{path: {}, replica: {{path: {}}}}}\n", path.display(), replica.display())
+    };
+    let one = format!("dbs:\n{}", entry("a.db"));
+    folder.write("a.yml", &one);
+    folder.run(&["replicate", "-once", "-config", "a.yml"]).ok();
+    folder.write("c.yml", &format!("{one}{}{}", entry("b.db"), entry("missing.db")));
+    let rows = folder.run(&["status", "-json", "-config", "c.yml"]).ok().stdout;
+    let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
+    let told: Vec<_> = rows.as_array().unwrap().iter().map(|it| it["status"].clone()).collect();
+    assert_eq!(told, ["ok", "not initialized", "no database"]);
+    let path = folder.path("a.db").display().to_string();
+    let unknown = folder.run(&["status", "-config", "c.yml", "other.db"]);
+    assert_eq!(unknown.code, Some(3), "{unknown:?}");
+
+    let Some(litestream) = Tool::litestream() else { return };
+    for args in [&["-json"][..], &[], &["-json", &path], &[&path]] {
+        let args = [&["status", "-config", "c.yml"], args].concat();
+        let mut theirs = litestream.command(&args);
+        let theirs = theirs.current_dir(folder.path("")).output().unwrap();
+        let ours = folder.run(&args).ok();
+        assert_eq!(ours.stdout, String::from_utf8_lossy(&theirs.stdout), "{args:?}");
+    }
 }

@@ -1,6 +1,8 @@
 //! `check`, `doctor` and `reset`: what programs read of them, and what they leave as it was.
 
 use serde_json::Value;
+use testkit::Server;
+use testkit::server::Kind;
 
 use crate::program::{Folder, add};
 
@@ -128,4 +130,38 @@ fn after_a_reset_the_next_sync_starts_over() {
     let output = command.env("LITESTREAM_CONFIG", "c.yml").output().unwrap();
     let by_environment = json(std::str::from_utf8(&output.stdout).unwrap());
     assert_eq!(by_environment["status"], "reset", "{by_environment}");
+}
+
+/// On a server: what the key may do, and where, is told before the first commit needs it.
+#[test]
+fn the_doctor_tells_what_a_server_refuses() {
+    let Some(server) = Server::start(Kind::Seaweed) else { return };
+    server.create_bucket("bkt1");
+    let folder = Folder::new();
+    let host = &server.host;
+    let diagnosis = |bucket: &str, secret: &str| {
+        folder.write(
+            "c.yml",
+            &format!(
+                "dbs:\n- path: app.db\n  replica: {{url: \"s3://{bucket}/app?endpoint=http://{host}&region=us-east-1\", \
+                 access-key-id: testkey, secret-access-key: {secret}, lease: true}}\n"
+            ),
+        );
+        let mut command = folder.command(&["doctor", "-json", "-config", "c.yml"]);
+        let done = command.env_remove("AWS_CA_BUNDLE").output().unwrap();
+        (done.status.code(), json(&String::from_utf8_lossy(&done.stdout)))
+    };
+    let (code, report) = diagnosis("bkt1", "testsecret");
+    for check in ["list", "backup", "write", "read", "delete", "lease"] {
+        assert_eq!(levels(&report, check), ["ok"], "{check}: {report}");
+    }
+    assert_eq!(code, Some(0), "{report}");
+    for (bucket, secret, what) in
+        [("bkt1", "wrong", "access denied"), ("nobodys", "testsecret", "NoSuchBucket")]
+    {
+        let (code, report) = diagnosis(bucket, secret);
+        assert_eq!((code, levels(&report, "list")), (Some(5), vec!["fail".to_owned()]), "{report}");
+        assert!(report.to_string().contains(what), "{what}: {report}");
+        assert!(!report.to_string().contains("testsecret"), "{report}");
+    }
 }

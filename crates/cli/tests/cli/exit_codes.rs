@@ -4,6 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
+use crate::daemon::Daemon;
 use crate::program::{Folder, Ran, add};
 
 /// A folder with a database and its backup.
@@ -146,4 +147,22 @@ fn an_empty_file_gives_way_to_a_backup_unless_somebody_uses_it() {
     ends(0, &folder, &start);
     assert_eq!(folder.numbers("new.db"), [1, 2, 3]);
     assert!(ends(0, &folder, &start).stdout.starts_with("skipped: "));
+}
+
+#[test]
+fn code_9_another_process_has_the_lease() {
+    let folder = Folder::new();
+    add(&folder.database("a.db"), 1..=3);
+    add(&folder.database("b.db"), 4..=6);
+    let config = |db: &str| {
+        format!("lease-ttl: 2s\ndbs: [{{path: {db}, replica: {{path: replica, lease: true}}}}]\n")
+    };
+    let daemon = Daemon::start(&folder, &config("a.db"));
+    daemon.sync("a.db");
+    folder.write("b.yml", &config("b.db"));
+    let refused = folder.run(&["replicate", "-once", "-config", "b.yml"]);
+    assert_eq!(refused.code, Some(9), "{refused:?}");
+    assert!(refused.stderr.contains("has it") && refused.stderr.contains("hint: "), "{refused:?}");
+    daemon.stop();
+    folder.run(&["replicate", "-once", "-config", "b.yml"]).ok();
 }

@@ -387,3 +387,15 @@ fn a_follower_serves_how_far_behind_it_is() {
     assert_eq!(ask(&address, "/status", "Host: evil.example\r\n").status, 403);
     follower.stop();
 }
+
+#[test]
+fn logs_look_as_the_configuration_says() {
+    let folder = Folder::new();
+    folder.database("a.db");
+    let daemon = Daemon::start(&folder, &format!("logging: {{type: pretty, source: true}}\n{ONE}"));
+    let log = daemon.stop();
+    let line = log.lines().find(|line| line.contains("control socket listening")).expect(&log);
+    let (_, rest) = line.split_once(' ').expect("a time of day");
+    let begin = "INFO  control socket listening source=crates/cli/src/http.rs:";
+    assert!(rest.starts_with(begin), "{line}");
+}

@@ -43,7 +43,7 @@ fn a_lease_that_is_renewed_is_refused_to_others() {
     let place = Place::new();
     let (first, second) = (place.lease(SHORT), place.lease(SHORT));
     acquire(&first).expect("free");
-    first.keep().expect("a thread");
+    first.keep(false).expect("a thread");
     let error = acquire(&second).expect_err("taken").to_string();
     assert!(error.contains(&process::owner()), "{error}");
     assert!(second.is_lost());
@@ -116,7 +116,7 @@ fn of_two_that_come_at_once_one_gets_it() {
                 scope.spawn(move || {
                     let won = acquire(lease).is_ok();
                     if won {
-                        lease.keep().expect("a thread");
+                        lease.keep(false).expect("a thread");
                     }
                     u32::from(won)
                 })
@@ -185,4 +185,16 @@ fn a_storage_without_conditions_has_no_leases() {
     let lease = Lease::new(Arc::new(storage), LONG, || ());
     let error = acquire(&lease).expect_err("no conditions");
     assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+}
+
+#[test]
+fn one_that_is_only_kept_is_sought_at_once() {
+    let place = Place::new();
+    let lease = place.lease(LONG);
+    lease.keep(true).expect("a thread");
+    let began = Instant::now();
+    while lease.check().is_err() {
+        assert!(began.elapsed() < LONG / RENEWALS, "it took as long as a renewal");
+        thread::yield_now();
+    }
 }

@@ -5,6 +5,7 @@ use reqsign_aws_v4::{
 };
 use reqsign_core::Signer;
 
+use super::roles::Roles;
 use crate::http::Http;
 use crate::signing::{Signing, context};
 use crate::{Environment, Error, Options, Result};
@@ -56,10 +57,12 @@ pub(super) fn signing(
             Ok(Some(keys)) => Signer::new(context.clone(), keys, signer),
             _ => {
                 let mut builder = DefaultCredentialProvider::builder();
-                if let Some(profile) = options.get("profile") {
+                let profile = options.get("profile").map(str::to_owned);
+                if let Some(profile) = &profile {
                     builder = builder.with_profile(profile);
                 }
-                Signer::new(context.clone(), builder.build(), signer)
+                let all = builder.build().push_front(Roles { profile });
+                Signer::new(context.clone(), all, signer)
             }
         }
     }))

@@ -1,11 +1,14 @@
 //! S3 against servers that speak it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use ltx::{Level, Txid};
 use storage::{Error, Storage};
+use testkit::Scratch;
 use testkit::server::{Kind, Server};
 use testkit::stub::{Reply, Request, Stub};
 
+use crate::cloud::open_in;
 use crate::open;
 use crate::suite::{self, Abilities, Fixture, Times};
 
@@ -24,7 +27,7 @@ fn conforms(kind: Kind, conditions: bool) {
         keep: Box::new(()),
     });
     let missing = replica(&server.host, "no-such-bucket", "");
-    let error = missing.list(ltx::Level::L0, ltx::Txid::FIRST).expect_err("no bucket");
+    let error = missing.list(Level::L0, Txid::FIRST).expect_err("no bucket");
     assert!(matches!(error, Error::NoBucket { .. }), "{error:?}");
 }
 
@@ -36,6 +39,26 @@ fn seaweedfs_conforms() {
 #[test]
 fn moto_conforms() {
     conforms(Kind::Moto, true);
+}
+
+/// Strict on regions and checksums; it takes conditions and writes all the same. It is there where
+/// somebody built it: `WITH_GARAGE=1 tools/servers.sh install`.
+#[test]
+fn garage_conforms() {
+    let Some(server) = Server::start(Kind::Garage) else { return };
+    let secret = "0123456789abcdef".repeat(4);
+    let keys = [("access-key-id", "GK0123456789abcdef01234567"), ("secret-access-key", &secret)];
+    suite::run(Abilities { times: Times::Arrival, conditions: false }, || Fixture {
+        storage: open(
+            &format!(
+                "s3://bkt1/{}/app?endpoint=http://{}&region=garage",
+                Server::fresh_name(),
+                server.host
+            ),
+            &keys,
+        ),
+        keep: Box::new(()),
+    });
 }
 
 #[test]
@@ -90,5 +113,58 @@ fn strange(request: &Request) -> Option<String> {
             length.is_none().then(|| "no content-length".into())
         }
         None => None,
+    }
+}
+
+/// A profile that stands for a role is signed in as that role.
+#[test]
+fn a_profile_may_stand_for_a_role() {
+    let Some(server) = Server::start(Kind::Moto) else { return };
+    server.create_bucket("bkt1");
+    let signed = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&signed);
+    let stub = Stub::start(Some(&server.host), move |request| {
+        let header = |name| request.header(name).unwrap_or_default().to_owned();
+        let mut seen = seen.lock().expect("no panic");
+        seen.push((
+            header("authorization"),
+            header("x-amz-security-token"),
+            request.target.clone(),
+        ));
+        Reply::Pass
+    });
+    let folder = Scratch::new("roles");
+    let files = [
+        (
+            "config",
+            "[profile backup]\nrole_arn = arn:aws:iam::123456789012:role/backup\nsource_profile = base\n",
+        ),
+        (
+            "credentials",
+            "[base]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = secret\n",
+        ),
+    ];
+    for (name, text) in files {
+        std::fs::write(folder.path(name), text).expect("write");
+    }
+    let path = |name| folder.path(name).display().to_string();
+    let (config, credentials, sts) =
+        (path("config"), path("credentials"), format!("http://{}", stub.host));
+    let variables = [
+        ("AWS_CONFIG_FILE", config.as_str()),
+        ("AWS_SHARED_CREDENTIALS_FILE", credentials.as_str()),
+        ("AWS_ENDPOINT_URL_STS", sts.as_str()),
+    ];
+    let url = format!("s3://bkt1/role/app?endpoint=http://{}&region=us-east-1", stub.host);
+    let storage = open_in(&variables, &url, &[("profile", "backup")]);
+    assert_eq!(storage.list(Level::L0, Txid::FIRST).expect("list"), []);
+    assert_eq!(storage.list(Level::L0, Txid::FIRST).expect("list again"), []);
+    let signed = signed.lock().expect("no panic");
+    let (asking, listing): (Vec<_>, Vec<_>) =
+        signed.iter().partition(|(_, _, target)| target.contains("AssumeRole"));
+    assert_eq!(asking.len(), 1, "the keys are kept while they are good: {signed:?}");
+    assert!(asking[0].0.contains("Credential=AKIAIOSFODNN7EXAMPLE/"), "{asking:?}");
+    for (authorization, token, _) in listing {
+        assert!(authorization.contains("Credential=ASIA") && !token.is_empty(), "{signed:?}");
     }
 }

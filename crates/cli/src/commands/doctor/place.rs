@@ -71,7 +71,12 @@ fn probe(subject: &str, replica: &Replica, database: Option<&Path>) -> Vec<Findi
         None => place.open(),
     };
     match opened {
-        Ok(storage) => handle(subject, &*storage),
+        Ok(storage) => {
+            let mut findings = handle(subject, &*storage);
+            let wants_lease = replica.lease.is_some() && matches!(replica.url, Url::Remote(_));
+            findings.extend(wants_lease.then(|| lease(subject, &*storage)));
+            findings
+        }
         Err(failure) => vec![Finding::failure(subject, "write", failure)],
     }
 }
@@ -109,6 +114,19 @@ fn handle(subject: &str, storage: &dyn Storage) -> Vec<Finding> {
         result => told(subject, "delete", result, "objects can be removed"),
     });
     findings
+}
+
+/// Whether one writer can be told from two.
+fn lease(subject: &str, storage: &dyn Storage) -> Finding {
+    match storage.keeps_conditions() {
+        Ok(true) => Finding::ok(subject, "lease", "conditions are kept"),
+        Ok(false) => {
+            let detail = "it does not keep to conditions: no lease can be had there";
+            Finding::fail(subject, "lease", Exit::Usage, detail)
+                .hint("use another storage, or take lease: true out")
+        }
+        Err(error) => Finding::failure(subject, "lease", Failure::from(error)),
+    }
 }
 
 fn write(storage: &dyn Storage, level: Level, txids: TxidRange) -> Result<(), Error> {
