@@ -1,6 +1,6 @@
 //! Writes that happen only if nobody else came first.
 
-use crate::{Error, Result, Storage};
+use crate::{Error, Result, Storage, layout};
 
 /// When an object may be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,35 +15,34 @@ pub enum Condition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version(pub String);
 
-/// Where conditions are tried.
-const PROBE: &str = "brooklet-probe";
-
 /// Whether a storage keeps to conditions: it refuses to create what is there, and to replace what
 /// has changed.
+///
+/// Tried under a name that nobody else has: those who try at the same time would each take the
+/// other's writes for those of a storage that heeds nothing.
 pub(crate) fn are_kept<S: Storage + ?Sized>(storage: &S) -> Result<bool> {
-    match try_them(storage) {
-        Err(Error::Unsupported { .. }) => match storage.remove_key(PROBE) {
-            Ok(()) | Err(Error::Unsupported { .. }) => Ok(false),
-            Err(error) => Err(error),
-        },
+    let probe = format!("{}-{:016x}", layout::PROBE, fastrand::u64(..));
+    let kept = match try_them(storage, &probe) {
+        Err(Error::Unsupported { .. }) => Ok(false),
         kept => kept,
+    };
+    match (kept, storage.remove_key(&probe)) {
+        (Ok(false), Err(Error::Unsupported { .. })) => Ok(false),
+        (kept, removed) => kept.and_then(|kept| removed.map(|()| kept)),
     }
 }
 
-fn try_them<S: Storage + ?Sized>(storage: &S) -> Result<bool> {
+fn try_them<S: Storage + ?Sized>(storage: &S, probe: &str) -> Result<bool> {
     let is_refused = |result: Result<Version>| match result {
         Ok(_) => Ok(false),
         Err(Error::Conflict { .. }) => Ok(true),
         Err(error) => Err(error),
     };
-    storage.remove_key(PROBE)?;
-    let first = storage.put_if(PROBE, b"first", &Condition::Absent)?;
-    let mut kept = is_refused(storage.put_if(PROBE, b"second", &Condition::Absent))?;
-    if kept {
-        let over_first = Condition::Unchanged(first);
-        storage.put_if(PROBE, b"third", &over_first)?;
-        kept = is_refused(storage.put_if(PROBE, b"fourth", &over_first))?;
+    let first = storage.put_if(probe, b"first", &Condition::Absent)?;
+    if !is_refused(storage.put_if(probe, b"second", &Condition::Absent))? {
+        return Ok(false);
     }
-    storage.remove_key(PROBE)?;
-    Ok(kept)
+    let over_first = Condition::Unchanged(first);
+    storage.put_if(probe, b"third", &over_first)?;
+    is_refused(storage.put_if(probe, b"fourth", &over_first))
 }

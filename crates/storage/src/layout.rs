@@ -11,6 +11,14 @@ pub const ROOT: &str = "ltx";
 /// The object that says who may write, as Litestream's library names it.
 pub const LEASE: &str = "lock.json";
 
+/// How names begin that conditions are tried under.
+pub const PROBE: &str = "brooklet-probe";
+
+/// Whether a name beside the levels is one that we give.
+pub(crate) fn is_beside(name: &str) -> bool {
+    name == LEASE || name.starts_with(PROBE)
+}
+
 /// The suffix of files that are still being written. Never a suffix of a real object.
 pub const TEMP_SUFFIX: &str = ".tmp";
 

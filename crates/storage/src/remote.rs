@@ -221,7 +221,7 @@ impl<C: Client> Storage for Remote<C> {
         let layout = self.shared.client.layout();
         let mut names: Vec<String> =
             self.entries("", None)?.into_iter().map(|it| it.name).collect();
-        names.retain(|name| layout.parse(name).is_none() && name != crate::layout::LEASE);
+        names.retain(|name| layout.parse(name).is_none() && !crate::layout::is_beside(name));
         Ok(names)
     }
 

@@ -25,7 +25,7 @@ impl Site {
         let stage = Stage::new(name, Mix::Small);
         let config = stage.scratch.path("litestream.yml");
         let text =
-            format!("lease-ttl: 2s\ndbs:\n- path: {}\n  replica: {replica}\n", stage.db.display());
+            format!("lease-ttl: 6s\ndbs:\n- path: {}\n  replica: {replica}\n", stage.db.display());
         fs::write(&config, text).expect("write a configuration");
         Site { stage, config }
     }

@@ -133,7 +133,7 @@ fn is_object(entry: &Entry) -> bool {
 
 fn is_nothing(name: &str) -> bool {
     let last = name.rsplit('/').next().unwrap_or(name);
-    name == layout::LEASE
+    layout::is_beside(name)
         || last.starts_with('.')
         || last == "lost+found"
         || last.ends_with(layout::TEMP_SUFFIX)

@@ -74,10 +74,10 @@ fn replace(path: &Path, body: &[u8], owner: Option<Ownership>) -> io::Result<()>
     directory::sync(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// Held, nobody else replaces the file. Its own name stays: a lock on a file that is removed keeps
-/// nobody out.
+/// Held, nobody else replaces a file of this directory. Its own name stays: a lock on a file that
+/// is removed keeps nobody out.
 fn guard(path: &Path) -> io::Result<File> {
-    let guard = beside(path, ".guard");
+    let guard = path.with_file_name(".brooklet.guard");
     let file = File::options().create(true).truncate(false).write(true).open(guard)?;
     flock(&file, FlockOperation::LockExclusive)?;
     Ok(file)

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::FileStorage;
 
-const SHORT: Duration = Duration::from_millis(200);
+/// Short enough to be waited for, and long enough that a busy disk does not end it.
+const SHORT: Duration = Duration::from_secs(2);
+/// Its renewals are waited for.
+const RENEWED: Duration = Duration::from_secs(6);
 const LONG: Duration = Duration::from_secs(60);
 
 struct Place(tempfile::TempDir);
@@ -41,7 +44,7 @@ fn a_lease_that_is_given_back_is_free_at_once() {
 #[test]
 fn a_lease_that_is_renewed_is_refused_to_others() {
     let place = Place::new();
-    let (first, second) = (place.lease(SHORT), place.lease(SHORT));
+    let (first, second) = (place.lease(RENEWED), place.lease(RENEWED));
     acquire(&first).expect("free");
     first.keep(false).expect("a thread");
     let error = acquire(&second).expect_err("taken").to_string();
@@ -108,7 +111,7 @@ fn a_renewal_whose_answer_was_lost_is_still_ours() {
 #[test]
 fn of_two_that_come_at_once_one_gets_it() {
     let place = Place::new();
-    let leases: Vec<_> = (0..8).map(|_| place.lease(SHORT)).collect();
+    let leases: Vec<_> = (0..8).map(|_| place.lease(RENEWED)).collect();
     let won: u32 = thread::scope(|scope| {
         let racing: Vec<_> = leases
             .iter()
@@ -125,6 +128,24 @@ fn of_two_that_come_at_once_one_gets_it() {
         racing.into_iter().map(|it| it.join().expect("no panic")).sum()
     });
     assert_eq!(won, 1);
+}
+
+#[test]
+fn conditions_are_found_kept_by_many_that_try_them_at_once() {
+    let place = Place::new();
+    let storage = FileStorage::new(place.0.path().join("replica"));
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    assert!(storage.keeps_conditions().expect("no quarrel"));
+                }
+            });
+        }
+    });
+    assert_eq!(storage.unknown().expect("a list"), [""; 0]);
+    let left: Vec<_> = std::fs::read_dir(place.0.path().join("replica")).expect("it").collect();
+    assert_eq!(left.len(), 1, "the lock alone: {left:?}");
 }
 
 #[test]
