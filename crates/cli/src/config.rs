@@ -25,7 +25,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::places;
 use context::Context;
-pub use daemon::{Heartbeat, Logging, Socket};
+pub use daemon::{Heartbeat, Logging, Mcp, Socket};
 pub use database::Database;
 use directory::{Directory, Entry};
 use environment::Lookup;
@@ -56,6 +56,8 @@ pub struct Config {
     pub limits: (Option<u64>, Option<u64>),
     /// The control socket.
     pub socket: Socket,
+    /// The MCP server.
+    pub mcp: Option<Mcp>,
     /// Who is told that all is well.
     pub heartbeat: Option<Heartbeat>,
     /// What the user should hear of, once logs can be written; ready to be shown.
@@ -125,6 +127,7 @@ impl Config {
             address: root.text("addr")?.map(|it| it.text),
             limits: (root.bytes("upload-rate")?, root.count("request-rate")?.map(u64::from)),
             socket: daemon::socket(root)?,
+            mcp: daemon::mcp(root)?,
             heartbeat: daemon::heartbeat(root)?,
             warnings: Vec::new(),
         };

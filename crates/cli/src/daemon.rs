@@ -6,6 +6,7 @@ pub mod fleet;
 pub mod health;
 pub mod heartbeat;
 pub mod leases;
+pub mod mcp;
 pub mod notify;
 pub mod reload;
 pub mod served;

@@ -14,12 +14,14 @@ use axum::routing::get;
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
+use crate::args::ConfigArgs;
 use crate::config::Heartbeat;
 use crate::daemon::fleet::Fleet;
 use crate::daemon::health::{self, Thresholds};
-use crate::daemon::{control, heartbeat, served, socket};
+use crate::daemon::{control, heartbeat, mcp, served, socket};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::secret::Secret;
 use crate::{go_duration, metrics};
 
 /// Requests that wait for something at the same time.
@@ -30,10 +32,21 @@ const WAITING: usize = 64;
 pub struct Doors {
     /// The address of metrics and health.
     pub address: Option<Address>,
+    /// The address of the MCP server, and what it goes by.
+    pub mcp: Option<(Address, Mcp)>,
     /// The control socket.
     pub socket: Option<socket::Bound>,
     /// Not served, but sent.
     pub heartbeat: Option<Heartbeat>,
+}
+
+/// What the MCP server goes by.
+#[derive(Debug)]
+pub struct Mcp {
+    /// The daemon's own configuration.
+    pub config: ConfigArgs,
+    /// What its clients must present.
+    pub token: Option<Secret>,
 }
 
 /// An address that is listened at.
@@ -44,8 +57,9 @@ pub struct Address {
 }
 
 impl Address {
-    /// Listens. An address without a host, such as `:9090`, is one of this machine alone.
-    pub fn listen(address: &str) -> Result<Address> {
+    /// Listens at what `key` names. An address without a host, such as `:9090`, is one of this
+    /// machine alone.
+    pub fn listen(key: &str, address: &str) -> Result<Address> {
         let full = match address.strip_prefix(':') {
             Some(port) => format!("127.0.0.1:{port}"),
             None => address.to_owned(),
@@ -57,7 +71,7 @@ impl Address {
             Ok(Address { listener, bound })
         };
         listen().map_err(|error: std::io::Error| {
-            Failure::new(Exit::Failed, format_args!("cannot serve at addr {address:?}: {error}"))
+            Failure::new(Exit::Failed, format_args!("cannot serve at {key} {address:?}: {error}"))
                 .hint("write it as :9090 for this machine alone, or 0.0.0.0:9090 for the network")
         })
     }
@@ -66,21 +80,25 @@ impl Address {
     pub fn serve(self, looking: Router) -> Result<()> {
         let runtime = runtime()?;
         let entered = runtime.enter();
-        runtime.spawn(self.served(looking)?);
+        runtime.spawn(self.served("metrics", with_fallbacks(looking))?);
         drop(entered);
         Ok(go_on(runtime)?)
     }
 
-    fn served(self, looking: Router) -> std::io::Result<impl Future<Output = ()> + use<>> {
+    fn served(
+        self,
+        what: &'static str,
+        router: Router,
+    ) -> std::io::Result<impl Future<Output = ()> + use<>> {
         let Address { listener, bound } = self;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let host = if bound.ip().is_loopback() { Host::OfThisMachine } else { Host::Any };
         let guard = middleware::from_fn(move |request, next| guarded(host, request, next));
-        let router = with_fallbacks(looking).layer(guard);
-        tracing::info!(address = %bound, "serving metrics");
+        let router = router.layer(guard);
+        tracing::info!(address = %bound, "serving {what}");
         Ok(async move {
             if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "metrics are served no more");
+                tracing::error!(%error, "no longer serving {what}");
             }
         })
     }
@@ -89,7 +107,7 @@ impl Address {
 impl Doors {
     /// Serves until the process ends. What is returned removes the socket's file when it goes.
     pub fn open(self, fleet: &Arc<Fleet>) -> Result<Option<socket::Place>> {
-        let Doors { address: None, socket: None, heartbeat: None } = self else {
+        let Doors { address: None, mcp: None, socket: None, heartbeat: None } = self else {
             return self.serve(fleet);
         };
         Ok(None)
@@ -99,7 +117,12 @@ impl Doors {
         let runtime = runtime()?;
         let entered = runtime.enter();
         if let Some(address) = self.address {
-            runtime.spawn(address.served(looking(Arc::clone(fleet)))?);
+            let router = with_fallbacks(looking(Arc::clone(fleet)));
+            runtime.spawn(address.served("metrics", router)?);
+        }
+        if let Some((address, Mcp { config, token })) = self.mcp {
+            let server = mcp::Server { fleet: Arc::clone(fleet), config, token };
+            runtime.spawn(address.served("MCP", mcp::router(server))?);
         }
         let mut place = None;
         if let Some(bound) = self.socket {

@@ -18,7 +18,7 @@ use storage::{Limits, Storage, Url};
 
 use crate::args::ConfigArgs;
 use crate::config::directory::Directory;
-use crate::config::{self, Config, Database, Heartbeat, Logging, Socket};
+use crate::config::{self, Config, Database, Heartbeat, Logging, Mcp, Socket};
 use crate::connect::Replica;
 use crate::daemon::dump;
 use crate::daemon::fleet::{self, Fleet, Origin};
@@ -28,7 +28,7 @@ use crate::daemon::socket::Bound;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::go_duration;
-use crate::http::{Address, Doors};
+use crate::http::{self, Address, Doors};
 use crate::logging::{self, Level, Style, Target};
 use crate::places;
 use crate::signals::{self, Event, Listener};
@@ -271,6 +271,7 @@ struct Settings {
     shutdown_sync_timeout: Duration,
     address: Option<String>,
     socket: Socket,
+    mcp: Option<Mcp>,
     heartbeat: Option<Heartbeat>,
     limits: (Option<u64>, Option<u64>),
     exec: Option<String>,
@@ -283,6 +284,7 @@ impl Default for Settings {
             shutdown_sync_timeout: config::SHUTDOWN_SYNC_TIMEOUT,
             address: None,
             socket: Socket::default(),
+            mcp: None,
             heartbeat: None,
             limits: (None, None),
             exec: None,
@@ -297,6 +299,7 @@ impl Settings {
             shutdown_sync_timeout: config.shutdown_sync_timeout,
             address: config.address.clone(),
             socket: config.socket.clone(),
+            mcp: config.mcp.clone(),
             heartbeat: config.heartbeat.clone(),
             limits: config.limits,
             exec: config.exec.clone(),
@@ -429,8 +432,15 @@ impl Job {
         if self.once {
             return Ok(Doors::default());
         }
-        let Settings { address, socket, .. } = &self.settings;
-        let address = address.as_deref().map(Address::listen).transpose()?;
+        let Settings { address, socket, mcp, .. } = &self.settings;
+        let address = address.as_deref().map(|it| Address::listen("addr", it)).transpose()?;
+        let mcp = match (mcp, &self.config) {
+            (Some(Mcp { address, token }), Some(config)) => {
+                let mcp = http::Mcp { config: config.clone(), token: token.clone() };
+                Some((Address::listen("mcp-addr", address)?, mcp))
+            }
+            _ => None,
+        };
         let bind = || match Bound::at(socket) {
             Ok(bound) => Some(bound),
             // Replication matters more.
@@ -440,7 +450,7 @@ impl Job {
             }
         };
         let socket = if socket.enabled { bind() } else { None };
-        Ok(Doors { address, socket, heartbeat: None })
+        Ok(Doors { address, mcp, socket, heartbeat: None })
     }
 
     fn start_logging(&self, given: Option<Level>) {

@@ -166,7 +166,7 @@ fn follow<'a>(
     let listener = signals::listen()?;
     let path = requests[0].output.clone();
     let watched = match &args.addr {
-        Some(address) => Some(Watched::serve(path.clone(), Address::listen(address)?)?),
+        Some(address) => Some(Watched::serve(path.clone(), Address::listen("addr", address)?)?),
         None => None,
     };
     let started = Instant::now();

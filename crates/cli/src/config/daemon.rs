@@ -1,4 +1,4 @@
-//! What concerns the running program: `logging`, `socket`, heartbeats.
+//! What concerns the running program: `logging`, `socket`, MCP, heartbeats.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use super::keys;
 use super::problem::Problem;
 use super::section::{Section, Text};
 use crate::logging::{Format, Level};
+use crate::secret::Secret;
 
 type Result<T> = std::result::Result<T, Problem>;
 
@@ -56,6 +57,15 @@ pub struct Heartbeat {
     pub interval: Duration,
 }
 
+/// The MCP server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mcp {
+    /// Where it listens.
+    pub address: String,
+    /// What its clients must present.
+    pub token: Option<Secret>,
+}
+
 /// Reads the `logging` section.
 pub fn logging(root: &Section<'_>) -> Result<Logging> {
     let Some(section) = root.section("logging", &keys::LOGGING)? else {
@@ -92,6 +102,20 @@ pub fn socket(root: &Section<'_>) -> Result<Socket> {
         socket.path = absolute(&path)?;
     }
     Ok(socket)
+}
+
+/// Reads `mcp-addr` and `mcp-token`.
+pub fn mcp(root: &Section<'_>) -> Result<Option<Mcp>> {
+    let token = root.secret("mcp-token")?;
+    match (root.text("mcp-addr")?, token) {
+        (None, None) => Ok(None),
+        (None, Some(Text { line, .. })) => {
+            Err(Problem::new(line, "mcp-token means nothing without mcp-addr"))
+        }
+        (Some(Text { text: address, .. }), token) => {
+            Ok(Some(Mcp { address, token: token.map(|it| Secret::new(it.text)) }))
+        }
+    }
 }
 
 /// Reads `heartbeat-url` and `heartbeat-interval`.

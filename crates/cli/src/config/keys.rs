@@ -77,8 +77,6 @@ pub enum Standing {
     Moot(&'static str),
     /// Litestream ignores it, and so do we, aloud: what became of it.
     Ignored(&'static str),
-    /// Litestream reads it, and this version does not yet.
-    Later,
     /// It means nothing any more: what became of it.
     Dropped(&'static str),
 }
@@ -96,10 +94,6 @@ impl Key {
         Key { standing: Standing::Moot(why), ..self }
     }
 
-    const fn later(self) -> Key {
-        Key { standing: Standing::Later, ..self }
-    }
-
     const fn of(self, backends: &'static [&'static str]) -> Key {
         Key { backends, ..self }
     }
@@ -114,7 +108,7 @@ impl Key {
 
     /// Whether a file may hold it.
     pub fn is_allowed(&self) -> bool {
-        !matches!(self.standing, Standing::Later | Standing::Dropped(_))
+        !matches!(self.standing, Standing::Dropped(_))
     }
 }
 

@@ -66,7 +66,7 @@ fn property(key: &Key) -> Value {
             about = sentence(became);
             property["deprecated"] = true.into();
         }
-        Standing::Read | Standing::Later | Standing::Dropped(_) => {}
+        Standing::Read | Standing::Dropped(_) => {}
     }
     property["description"] = about.into();
     property

@@ -63,13 +63,6 @@ impl<'a> Section<'a> {
                 self.context.warn(Problem::new(key.line, message).hint(became));
                 Ok(())
             }
-            Some(Standing::Later) => {
-                let message = format_args!("{path} is not supported yet");
-                self.context.meaningless(Problem::new(key.line, message).hint(
-                    "Litestream knows this key; this version of brooklet does not, and will not \
-                     pretend to",
-                ))
-            }
             Some(Standing::Dropped(became)) => {
                 let message = format_args!("{path} is no longer a setting");
                 self.context.meaningless(Problem::new(key.line, message).hint(became))

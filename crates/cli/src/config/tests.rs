@@ -99,7 +99,6 @@ fn unknown_keys_are_named_with_their_line() {
 #[test]
 fn keys_of_litestream_that_we_lack_say_so() {
     for (text, start) in [
-        ("mcp-addr: ':9090'\n", "1: mcp-addr is not supported yet"),
         ("dbs:\n- shadow-retention-n: 1\n", "2: dbs[0].shadow-retention-n is no longer a setting"),
         ("url: 's3://b/c'\n", "1: url is no longer a setting | one replica cannot hold several"),
         ("dbs:\n- path: /a\n  replica:\n    retention: 1h\n", "4: dbs[0].replica.retention is no"),
@@ -308,7 +307,6 @@ fn each_key_refuses_a_value_of_another_kind() {
             continue;
         }
         let kind = match key.standing {
-            Standing::Later => "is not supported yet",
             Standing::Dropped(_) => "is no longer a setting",
             _ => match key.kind {
                 Kind::Section(_) => "must be a mapping",
@@ -529,7 +527,6 @@ fn warnings(text: &str) -> Vec<String> {
 fn a_lax_file_is_warned_of_what_has_no_meaning() {
     let text = "strict: no
 dbss: []
-mcp-addr: ':1'
 dbs:
 - path: /a
   max-checkpoint-page-count: 5
@@ -540,12 +537,11 @@ dbs:
         warnings(text),
         [
             "2: unknown key dbss",
-            "3: mcp-addr is not supported yet",
-            "6: dbs[0].max-checkpoint-page-count is no longer a setting",
-            "7: unknown key dbs[0].zebra",
-            "8: dbs[0].replica.retention is no longer a setting",
-            "8: unknown key dbs[0].replica.sync_interval",
-            "8: dbs[0].replica.bucket means nothing to file storage",
+            "5: dbs[0].max-checkpoint-page-count is no longer a setting",
+            "6: unknown key dbs[0].zebra",
+            "7: dbs[0].replica.retention is no longer a setting",
+            "7: unknown key dbs[0].replica.sync_interval",
+            "7: dbs[0].replica.bucket means nothing to file storage",
         ]
     );
     assert!(fault("strict: perhaps\ndbs: [{path: /a, replica: {path: /b}}]").starts_with("1: str"));

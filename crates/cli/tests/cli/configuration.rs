@@ -19,10 +19,9 @@ fn unknown_and_unsupported_keys_name_themselves_and_their_line() {
          hint: did you mean \"sync-interval\"?",
     );
     invalid(
-        "# metrics\nmcp-addr: ':9090'\n",
-        "error: /here/litestream.yml:2: mcp-addr is not supported yet\n\
-         hint: Litestream knows this key; this version of brooklet does not, and will not \
-         pretend to",
+        "# one key of Litestream's before 0.5\nurl: 's3://b/c'\n",
+        "error: /here/litestream.yml:2: url is no longer a setting\n\
+         hint: one replica cannot hold several databases: write it below dbs, under replica",
     );
 }
 

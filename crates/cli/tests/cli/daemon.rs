@@ -78,6 +78,13 @@ impl<'a> Daemon<'a> {
         });
     }
 
+    /// Where it serves that.
+    pub(crate) fn address(&self, what: &str) -> String {
+        let log = self.log();
+        let (_, rest) = log.split_once(&format!("msg=\"serving {what}\" address=")).expect(&log);
+        rest.split_whitespace().next().unwrap().to_owned()
+    }
+
     /// Waits for its end, and gives its code and its whole log.
     pub(crate) fn wait(self) -> (Option<i32>, String) {
         let code = self.running.wait().code;

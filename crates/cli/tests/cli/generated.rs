@@ -30,7 +30,7 @@ fn the_schema_knows_keys_at_each_level() {
     assert!(replica["retention"].is_null(), "dropped");
     assert_eq!(replica["name"]["deprecated"], true);
     assert!(schema["properties"]["region"].is_object(), "inherited by replicas");
-    assert!(schema["properties"]["mcp-addr"].is_null(), "not yet");
+    assert!(schema["properties"]["mcp-addr"].is_object());
     assert_eq!(schema["$defs"]["database"]["additionalProperties"], false);
 }
 

@@ -13,6 +13,7 @@ mod ends;
 mod examining;
 mod exit_codes;
 mod generated;
+mod mcp;
 mod notified;
 mod observed;
 mod program;

@@ -16,12 +16,6 @@ const ONE: &str = "addr: ':0'\ndbs: [{path: a.db, replica: {path: ra}}]\n";
 const BROKEN: &str = "addr: ':0'\nshutdown-sync-timeout: 100ms\n\
                       dbs: [{path: a.db, replica: {path: file/r}}]\n";
 
-fn address(daemon: &Daemon<'_>) -> String {
-    let log = daemon.log();
-    let (_, rest) = log.split_once("msg=\"serving metrics\" address=").expect(&log);
-    rest.split_whitespace().next().unwrap().to_owned()
-}
-
 fn ask(address: &str, path: &str, headers: &str) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").unwrap();
@@ -38,7 +32,7 @@ fn health_readiness_and_status_are_served_for_looking_only() {
     add(&folder.database("a.db"), 1..=3);
     let daemon = Daemon::start(&folder, ONE);
     daemon.sync("a.db");
-    let address = address(&daemon);
+    let address = daemon.address("metrics");
     assert!(address.starts_with("127.0.0.1:"), "an address without a host is this machine's alone");
     assert_eq!(
         (get(&address, "/healthz").status, get(&address, "/healthz").body),
@@ -73,7 +67,7 @@ fn other_names_and_origins_are_refused() {
     let folder = Folder::new();
     folder.database("a.db");
     let daemon = Daemon::start(&folder, ONE);
-    let address = address(&daemon);
+    let address = daemon.address("metrics");
     let status = |headers: &str| ask(&address, "/status", headers).status;
     assert_eq!(status(&format!("Host: {address}\r\n")), 200);
     assert_eq!(status("Host: evil.example\r\n"), 403);
@@ -87,7 +81,7 @@ fn a_database_that_is_not_there_yet_is_no_problem_and_one_that_cannot_be_replica
     let folder = Folder::new();
     folder.write("file", "no directory can be made below a file");
     let daemon = Daemon::start(&folder, BROKEN);
-    let address = address(&daemon);
+    let address = daemon.address("metrics");
     until("the look that finds nothing", || {
         get(&address, "/status").json()["databases"][0]["state"] == "waiting"
     });
@@ -109,7 +103,7 @@ fn health_is_code_0_or_10() {
     add(&folder.database("a.db"), 1..=3);
     let daemon = Daemon::start(&folder, ONE);
     daemon.sync("a.db");
-    let address = address(&daemon);
+    let address = daemon.address("metrics");
     let run = |args: &[&str]| {
         let ran = folder.run(args);
         (ran.code.unwrap(), ran.stdout)
@@ -148,7 +142,7 @@ fn a_replica_that_falls_behind_is_told_of() {
         let _ = std::fs::rename(&replica, &away);
         std::fs::File::create_new(&replica).is_ok()
     });
-    let address = address(&daemon);
+    let address = daemon.address("metrics");
     until("unhealthy", || {
         add(&database, 1..=1);
         database.execute("DELETE FROM numbers", []).unwrap();
@@ -189,7 +183,7 @@ fn metrics_count_what_is_done() {
     let database = folder.database("a.db");
     let daemon = Daemon::start(&folder, ONE);
     daemon.sync("a.db");
-    let address = address(&daemon);
+    let address = daemon.address("metrics");
     let before = get(&address, "/metrics").body;
     add(&database, 1..=50);
     daemon.sync("a.db");
@@ -221,7 +215,7 @@ fn every_metric_of_litestream_has_its_name_and_type_here() {
     add(&folder.database("a.db"), 1..=9);
     let daemon = Daemon::start(&folder, ONE);
     daemon.sync("a.db");
-    let ours = get(&address(&daemon), "/metrics").body;
+    let ours = get(&daemon.address("metrics"), "/metrics").body;
     daemon.stop();
 
     add(&folder.database("l.db"), 1..=9);
@@ -361,7 +355,7 @@ fn a_follower_serves_how_far_behind_it_is() {
         ["restore", "-f", "-follow-interval", "50ms", "-addr", ":0", "-o", "copy.db", "@replica"];
     let follower = Daemon::without_socket(&folder, folder.start(&args));
     follower.await_log("serving metrics");
-    let address = address(&follower);
+    let address = follower.address("metrics");
     until("the copy to be current", || get(&address, "/readyz").body == "ok\n");
     assert_eq!(get(&address, "/healthz").status, 200);
     let txid = |status: Value| status["txid"].as_u64().unwrap();

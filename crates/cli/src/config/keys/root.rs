@@ -14,7 +14,16 @@ const ROOT_KEYS: &[Key] = &[
     Key::new("dbs", Kind::Sections(&DATABASE), "The databases to replicate."),
     Key::new("exec", Kind::Text, "A program to run; its end is ours."),
     Key::new("addr", Kind::Text, "Where metrics are served: host:port, or :port for this machine."),
-    Key::new("mcp-addr", Kind::Text, "Where the MCP server listens.").later(),
+    Key::new(
+        "mcp-addr",
+        Kind::Text,
+        "Where the MCP server listens: host:port, or :port for this machine.",
+    ),
+    Key::new(
+        "mcp-token",
+        Kind::Secret,
+        "What its clients must present. Without it, only tools that look are offered.",
+    ),
     Key::new("socket", Kind::Section(&SOCKET), "The control socket."),
     Key::new("levels", Kind::Sections(&LEVEL), "The compacted levels, from 1 on; at most 8.")
         .default("30s, 5m, 1h"),
