@@ -1,12 +1,13 @@
 //! The queue of one replica: captured files go to storage in order, and nothing jumps a hole.
 
-use std::collections::VecDeque;
+mod queue;
+
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use ltx::{Level, Timestamp, Txid, TxidRange};
+use ltx::{Level, Txid};
 use storage::Object;
 
 use crate::Error;
@@ -17,6 +18,8 @@ use crate::scheduler::{Bell, Job, Next};
 use crate::shared::{Moment, Shared};
 use crate::start::Remote;
 use crate::status::Backlog;
+pub(crate) use queue::Pending;
+use queue::{Queue, Standing};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
@@ -26,62 +29,6 @@ const DROP_EVERY: u32 = 16;
 const MAX_BATCH: usize = 256;
 /// Most bytes of them.
 const MAX_BATCH_BYTES: u64 = 64 << 20;
-
-/// A captured file on its way.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pending {
-    pub(crate) level: Level,
-    pub(crate) txids: TxidRange,
-    pub(crate) created: Timestamp,
-    /// Since when it waits.
-    pub(crate) since: Instant,
-    /// Every commit that returned before this moment is in the file or in one before it; of files
-    /// that others follow, nobody knows.
-    pub(crate) covers: Option<Moment>,
-}
-
-impl Pending {
-    /// Whether the two may become one object.
-    fn is_followed_by(&self, next: &Pending) -> bool {
-        let captured = |it: &Pending| it.level == Level::L0 && it.txids.min != Txid::FIRST;
-        captured(self) && captured(next) && next.txids.min == self.txids.max.next()
-    }
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    pending: VecDeque<Pending>,
-    /// The last transaction that the replica holds.
-    uploaded: Option<Txid>,
-    /// The last file that was seen or stored on its level 0.
-    stored: Option<TxidRange>,
-    /// Somebody wants to know whether everything up to this moment is there.
-    asked: Option<Moment>,
-    failures: u32,
-    /// Somebody waits: everything goes out as fast as it can.
-    hurried: bool,
-    /// When the last upload to a metered storage began.
-    last: Option<Instant>,
-    /// The last transaction of those that were given up: only a snapshot that holds it bridges them.
-    given_up: Option<Txid>,
-    /// Counts the times that the queue was started over.
-    epoch: u64,
-    standing: Standing,
-}
-
-/// What the queue may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Standing {
-    /// Nothing, until somebody says how the replica goes on.
-    #[default]
-    Paused,
-    /// Nothing: nobody could look at the replica yet.
-    Blind,
-    /// Nothing, until a snapshot bridges what is not here any more.
-    Behind,
-    /// What is next.
-    Open,
-}
 
 /// Uploads to one replica.
 #[derive(Debug)]
@@ -485,80 +432,4 @@ impl Job for Uploader {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    struct Stage {
-        uploader: Uploader,
-        shared: Arc<Shared>,
-    }
-
-    impl Stage {
-        fn new(folder: &Path, limit: u64) -> Stage {
-            let storage = Arc::new(storage::FileStorage::new(folder.join("replica")));
-            let replica = Arc::new(Replica::new(0, storage, Level::L0));
-            let local = Arc::new(Local::at(&folder.join("app.db"), None, limit));
-            let urls = vec!["file:///replica".to_owned()];
-            let shared = Shared::new("app.db".into(), urls, Duration::ZERO, Arc::default());
-            let shared = Arc::new(shared);
-            let uploader = Uploader::new(replica, local, Arc::clone(&shared), Duration::ZERO);
-            Stage { uploader, shared }
-        }
-
-        fn start(&self, pending: &[(u64, Option<Moment>)]) {
-            let pending = pending.iter().map(|(txid, covers)| pending_file(*txid, *covers));
-            self.uploader.restart(Some(&Remote::default()), pending.collect(), false, None);
-        }
-
-        fn upload(&self, txid: u64) {
-            let (next, epoch) = self.uploader.next().expect("a file");
-            assert_eq!(next[0].txids.max.get(), txid);
-            let Pending { level, txids, created, .. } = next[0];
-            let object = Object { level, txids, size: 1, created };
-            self.uploader.done(&next, object, (epoch, 0));
-        }
-    }
-
-    fn pending_file(txid: u64, covers: Option<Moment>) -> Pending {
-        let txids = TxidRange::single(Txid::new(txid).expect("a TXID"));
-        let created = Timestamp::from_millis(1);
-        Pending { level: Level::L0, txids, created, since: Instant::now(), covers }
-    }
-
-    #[test]
-    fn nothing_is_covered_before_the_last_of_what_was_staged() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let stage = Stage::new(folder.path(), u64::MAX);
-        let moment = Moment::now();
-        stage.start(&[(1, None), (2, None), (3, Some(moment))]);
-        for txid in [1, 2] {
-            stage.upload(txid);
-            assert_eq!(stage.shared.covered(), None, "after {txid}");
-        }
-        stage.upload(3);
-        assert_eq!(stage.shared.covered(), Some(moment.instant));
-    }
-
-    #[test]
-    fn only_a_snapshot_of_all_that_was_given_up_bridges_it() {
-        let folder = tempfile::tempdir().expect("a directory");
-        let stage = Stage::new(folder.path(), 0);
-        let level_0 = folder.path().join(".app.db-litestream/ltx/0");
-        std::fs::create_dir_all(&level_0).expect("a directory");
-        let name = |txid: u64| TxidRange::single(Txid::new(txid).expect("a TXID")).file_name();
-        for txid in [5, 6] {
-            std::fs::write(level_0.join(name(txid)), b"staged").expect("write");
-        }
-        stage.start(&[(5, None), (6, Some(Moment::now()))]);
-        stage.uploader.give_up_if_full();
-        let bridged = |txid| {
-            stage.uploader.bridged(Txid::new(txid).expect("a TXID"));
-            !stage.uploader.is_behind()
-        };
-        assert!(stage.uploader.is_behind());
-        assert!(!bridged(5), "6 is nowhere");
-        assert!(bridged(6));
-    }
-}
+mod tests;

@@ -1,0 +1,77 @@
+use std::path::Path;
+
+use ltx::{Timestamp, TxidRange};
+
+use super::*;
+
+struct Stage {
+    uploader: Uploader,
+    shared: Arc<Shared>,
+}
+
+impl Stage {
+    fn new(folder: &Path, limit: u64) -> Stage {
+        let storage = Arc::new(storage::FileStorage::new(folder.join("replica")));
+        let replica = Arc::new(Replica::new(0, storage, Level::L0));
+        let local = Arc::new(Local::at(&folder.join("app.db"), None, limit));
+        let urls = vec!["file:///replica".to_owned()];
+        let shared = Shared::new("app.db".into(), urls, Duration::ZERO, Arc::default());
+        let shared = Arc::new(shared);
+        let uploader = Uploader::new(replica, local, Arc::clone(&shared), Duration::ZERO);
+        Stage { uploader, shared }
+    }
+
+    fn start(&self, pending: &[(u64, Option<Moment>)]) {
+        let pending = pending.iter().map(|(txid, covers)| pending_file(*txid, *covers));
+        self.uploader.restart(Some(&Remote::default()), pending.collect(), false, None);
+    }
+
+    fn upload(&self, txid: u64) {
+        let (next, epoch) = self.uploader.next().expect("a file");
+        assert_eq!(next[0].txids.max.get(), txid);
+        let Pending { level, txids, created, .. } = next[0];
+        let object = Object { level, txids, size: 1, created };
+        self.uploader.done(&next, object, (epoch, 0));
+    }
+}
+
+fn pending_file(txid: u64, covers: Option<Moment>) -> Pending {
+    let txids = TxidRange::single(Txid::new(txid).expect("a TXID"));
+    let created = Timestamp::from_millis(1);
+    Pending { level: Level::L0, txids, created, since: Instant::now(), covers }
+}
+
+#[test]
+fn nothing_is_covered_before_the_last_of_what_was_staged() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let stage = Stage::new(folder.path(), u64::MAX);
+    let moment = Moment::now();
+    stage.start(&[(1, None), (2, None), (3, Some(moment))]);
+    for txid in [1, 2] {
+        stage.upload(txid);
+        assert_eq!(stage.shared.covered(), None, "after {txid}");
+    }
+    stage.upload(3);
+    assert_eq!(stage.shared.covered(), Some(moment.instant));
+}
+
+#[test]
+fn only_a_snapshot_of_all_that_was_given_up_bridges_it() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let stage = Stage::new(folder.path(), 0);
+    let level_0 = folder.path().join(".app.db-litestream/ltx/0");
+    std::fs::create_dir_all(&level_0).expect("a directory");
+    let name = |txid: u64| TxidRange::single(Txid::new(txid).expect("a TXID")).file_name();
+    for txid in [5, 6] {
+        std::fs::write(level_0.join(name(txid)), b"staged").expect("write");
+    }
+    stage.start(&[(5, None), (6, Some(Moment::now()))]);
+    stage.uploader.give_up_if_full();
+    let bridged = |txid| {
+        stage.uploader.bridged(Txid::new(txid).expect("a TXID"));
+        !stage.uploader.is_behind()
+    };
+    assert!(stage.uploader.is_behind());
+    assert!(!bridged(5), "6 is nowhere");
+    assert!(bridged(6));
+}
