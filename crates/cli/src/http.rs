@@ -121,7 +121,7 @@ impl Doors {
             runtime.spawn(address.served("metrics", router)?);
         }
         if let Some((address, Mcp { config, token })) = self.mcp {
-            let server = mcp::Server { fleet: Arc::clone(fleet), config, token };
+            let server = mcp::Server::new(Arc::clone(fleet), config, token);
             runtime.spawn(address.served("MCP", mcp::router(server))?);
         }
         let mut place = None;

@@ -4,6 +4,7 @@
 //! Whoever presents the token may use all tools. Where there is no token, only those are offered
 //! that look, and only at what the daemon's own configuration names.
 
+mod call;
 mod tools;
 
 use std::sync::Arc;
@@ -15,12 +16,14 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::control;
 use super::fleet::Fleet;
 use crate::args::ConfigArgs;
 use crate::secret::Secret;
-use tools::{Call, Tool};
+use call::Call;
+use tools::Tool;
 
 /// The editions of the protocol that are spoken, the newest first.
 const EDITIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
@@ -28,6 +31,9 @@ const EDITIONS: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 const EDITION: &str = "mcp-protocol-version";
 /// Most bytes of a request.
 const MOST: usize = 64 * 1024;
+/// Requests that are worked on at the same time, each of which may run a program: the control
+/// socket, which has the same threads, shall not wait for assistants.
+const WORKING: usize = 4;
 
 /// JSON-RPC's numbers for what is wrong with a request.
 const NO_JSON: i32 = -32700;
@@ -41,11 +47,12 @@ const INSTRUCTIONS: &str = "Streaming backup for SQLite databases. litestream_in
 
 /// What answers.
 pub struct Server {
-    pub fleet: Arc<Fleet>,
+    fleet: Arc<Fleet>,
     /// The daemon's own configuration.
-    pub config: ConfigArgs,
+    config: ConfigArgs,
     /// What clients must present.
-    pub token: Option<Secret>,
+    token: Option<Secret>,
+    working: Arc<Semaphore>,
 }
 
 /// A request, or a notification if it has no id.
@@ -86,7 +93,15 @@ async fn serve(
         let known = EDITIONS.join(", ");
         return (StatusCode::BAD_REQUEST, format!("{EDITION}: {known}\n")).into_response();
     }
-    match tokio::task::spawn_blocking(move || server.answer(&body)).await {
+    let Ok(working) = Arc::clone(&server.working).acquire_owned().await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    // It lasts as long as the work does, whether or not the client still waits.
+    let work = move || {
+        let _working = working;
+        server.answer(&body)
+    };
+    match tokio::task::spawn_blocking(work).await {
         Ok(Some(answer)) => control::json(StatusCode::OK, &answer),
         Ok(None) => StatusCode::ACCEPTED.into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -94,6 +109,11 @@ async fn serve(
 }
 
 impl Server {
+    /// One with the tools that go with having a token or none.
+    pub fn new(fleet: Arc<Fleet>, config: ConfigArgs, token: Option<Secret>) -> Server {
+        Server { fleet, config, token, working: Arc::new(Semaphore::new(WORKING)) }
+    }
+
     fn admits(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else { return true };
         let given = headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
