@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use ltx::{Level, Txid};
-use storage::{Error, Storage};
+use storage::{Condition, Environment, Error, Options, Storage, Url};
 use testkit::Scratch;
 use testkit::server::{Kind, Server};
 use testkit::stub::{Reply, Request, Stub};
@@ -82,6 +82,111 @@ fn a30_a_strict_server_takes_all_requests() {
         storage: replica(&stub.host, "bkt1", ""),
         keep: Box::new(()),
     });
+}
+
+const ENCRYPTION: &str = "x-amz-server-side-encryption";
+const KMS_KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
+const OUR_CIPHER: &str = "x-amz-server-side-encryption-customer-algorithm";
+const OUR_KEY: &str = "x-amz-server-side-encryption-customer-key";
+const OUR_KEY_SUM: &str = "x-amz-server-side-encryption-customer-key-md5";
+const CLASS: &str = "x-amz-storage-class";
+
+/// Runs all checks through a stub that refuses requests whose headers are not those that they have
+/// to carry: `on_create` where an object begins, `on_access` wherever its bytes go to or come from.
+fn carries(
+    kind: Kind,
+    options: &[(&str, &str)],
+    on_create: &[(&'static str, &'static str)],
+    on_access: &[(&'static str, &'static str)],
+) {
+    let Some(server) = Server::start(kind) else { return };
+    server.create_bucket("bkt1");
+    let (create, access) = (on_create.to_vec(), on_access.to_vec());
+    let stub = Stub::start(Some(&server.host), move |request| {
+        let is_part = request.target.contains("partNumber=");
+        let begins = request.method == "PUT" && !is_part || request.target.contains("uploads=");
+        let reads = request.method == "GET" && !request.target.contains("list-type=");
+        let all = create.iter().map(|it| (it, begins));
+        let all = all.chain(access.iter().map(|it| (it, begins || is_part || reads)));
+        let mut wrong =
+            all.filter(|((name, value), due)| request.header(name) != due.then_some(*value));
+        match wrong.next() {
+            Some(((name, _), due)) => {
+                eprintln!("{} {}: {name} {due}", request.method, request.target);
+                Reply::refusal(400, "InvalidRequest")
+            }
+            None => Reply::Pass,
+        }
+    });
+    let keys = [("access-key-id", "testkey"), ("secret-access-key", "testsecret")];
+    suite::run(Abilities { times: Times::Arrival, conditions: true }, || Fixture {
+        storage: open(
+            &format!("s3://bkt1/{}/app?endpoint=http://{}", Server::fresh_name(), stub.host),
+            &[&keys, options].concat(),
+        ),
+        keep: Box::new(()),
+    });
+}
+
+#[test]
+fn objects_are_encrypted_and_classed_as_asked_for() {
+    carries(
+        Kind::Moto,
+        &[("sse", "aws:kms"), ("sse-kms-key-id", "alias/backup"), ("storage-class", "STANDARD_IA")],
+        &[(ENCRYPTION, "aws:kms"), (KMS_KEY, "alias/backup"), (CLASS, "STANDARD_IA")],
+        &[],
+    );
+}
+
+#[test]
+fn a_server_that_encrypts_with_its_own_keys_is_told_so() {
+    carries(Kind::Seaweed, &[("sse", "AES256")], &[(ENCRYPTION, "AES256")], &[]);
+}
+
+/// The key of 32 bytes `k`, and its MD5.
+const KEY: &str = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=";
+const KEY_SUM: &str = "mT2HRsMGJ5IX5C+0rreZ8Q==";
+
+#[test]
+fn a_key_of_our_own_goes_with_all_bytes() {
+    carries(
+        Kind::Seaweed,
+        &[("sse-customer-key", KEY)],
+        &[],
+        &[(OUR_CIPHER, "AES256"), (OUR_KEY, KEY), (OUR_KEY_SUM, KEY_SUM)],
+    );
+}
+
+/// What a server encrypted with a key of ours is nothing without it.
+#[test]
+fn without_the_key_nothing_is_read() {
+    let Some(server) = Server::start(Kind::Seaweed) else { return };
+    server.create_bucket("bkt1");
+    let url = format!("s3://bkt1/{}/app?endpoint=http://{}", Server::fresh_name(), server.host);
+    let keys = [("access-key-id", "testkey"), ("secret-access-key", "testsecret")];
+    let with = open(&url, &[&keys[..], &[("sse-customer-key", KEY)]].concat());
+    with.put_if("note", b"secret", &Condition::Absent).expect("put");
+    assert_eq!(with.get_versioned("note").expect("read").0, b"secret");
+    let read = open(&url, &keys).get_versioned("note");
+    assert!(read.is_err(), "{read:?}");
+}
+
+#[test]
+fn a_key_of_our_own_is_refused_where_it_would_be_lost_or_seen() {
+    let refused = |url: &str, options: &[(&str, &str)]| {
+        let keys = [("access-key-id", "k"), ("secret-access-key", "s")];
+        let url: Url = url.parse().expect("a URL");
+        let options: Options = [&keys, options].concat().into_iter().collect();
+        url.storage(&options, &Environment::default()).expect_err("refused").to_string()
+    };
+    let near = "s3://b/p?endpoint=http://localhost:1&region=r";
+    let said = refused(near, &[("sse-customer-key", "c2hvcnQ=")]);
+    assert!(said.contains("32 bytes in Base64 are wanted"), "{said}");
+    let said = refused(near, &[("sse-customer-key", KEY), ("sse", "AES256")]);
+    assert!(said.contains("not with both"), "{said}");
+    let far = "s3://b/p?endpoint=http://s3.example&region=r";
+    let said = refused(far, &[("sse-customer-key", KEY)]);
+    assert!(said.contains("https alone") && !said.contains(KEY), "{said}");
 }
 
 /// What a strict server does not like about a request.
