@@ -37,8 +37,9 @@ const FAST_LOOK: Duration = Duration::from_millis(1);
 const FAST_GROWTH: u128 = 8;
 /// A write to the WAL is seen before its commit is: how soon to look for that, the first time.
 const FIRST_LOOK: Duration = Duration::from_micros(250);
-/// A commit that takes longer than this to follow its last write is found by the slow look.
-const LAST_LOOK: Duration = Duration::from_millis(128);
+/// A commit that takes longer than this to follow its last write, as on a disk that syncs slowly,
+/// is found by the slow look.
+const LAST_LOOK: Duration = Duration::from_millis(1024);
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// How long to wait to be told of a free seat.
@@ -374,7 +375,8 @@ impl Database {
         }
         // Half of the usual threshold: held before the first try in vain.
         attached.live.hold_checkpoints(!quiet && tip.frame >= self.options.checkpoint_pages / 2);
-        attached.quiet_looks = if quiet { attached.quiet_looks + 1 } else { 0 };
+        let resting = quiet && attached.awaiting.is_none();
+        attached.quiet_looks = if resting { attached.quiet_looks + 1 } else { 0 };
         if !quiet {
             let look = if attached.pace == Pace::Fast { FAST_LOOK } else { BUSY_LOOK };
             attached.next_look = again.min(now + look);

@@ -1,7 +1,7 @@
 //! What `verify` proves, and what it finds. (failures.md A6, A8, A9)
 
 use std::fs;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -68,9 +68,12 @@ fn a_database_that_is_not_what_was_captured_is_told_apart() {
     let config = config(&stage, &[&stage.replica]);
     stage.tool.replicate_once(&stage.db, &stage.replica);
     app.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).expect("checkpoint");
-    let mut file = fs::File::options().write(true).open(&stage.db).expect("open");
+    let mut file = fs::File::options().read(true).write(true).open(&stage.db).expect("open");
+    let mut last = [0];
     file.seek(SeekFrom::End(-1)).expect("seek");
-    file.write_all(b"!").expect("damage the last page");
+    file.read_exact(&mut last).expect("read");
+    file.seek(SeekFrom::End(-1)).expect("seek");
+    file.write_all(&[!last[0]]).expect("damage the last page");
     // The file must not be closed by this process while `app` has its locks.
     expect(&run(&stage, "verify", &config, &["-full"]), 8, "is not the database's");
     drop(app);
