@@ -1,5 +1,7 @@
 //! One capture step: the frames after a position become one LTX file.
 
+mod kept;
+
 use std::io;
 use std::time::SystemTime;
 
@@ -10,9 +12,10 @@ use sqlite::wal::FRAME_HEADER;
 use sqlite::{Live, Looks, Tip};
 
 use crate::Error;
-use crate::local::Local;
+use crate::local::{Local, Staged};
 use crate::position::{Position, node_id, wal_range};
 use crate::sums::{Sums, SumsUpdate};
+pub(crate) use kept::Kept;
 
 /// Encoded bytes that are held before they are written.
 const RUN_BYTES: usize = 256 * 1024;
@@ -36,10 +39,32 @@ pub(crate) struct History {
     pub(crate) unsynced: Vec<Txid>,
     /// Captured files that nobody was told of yet.
     pub(crate) fresh: Vec<(Txid, Timestamp)>,
+    /// Pages up to the position that are in no file yet.
+    pub(crate) kept: Option<Kept>,
+}
+
+/// The pages of a file that is being written.
+struct Pages {
+    staged: Staged,
+    run: FrameRun,
+    sums: Vec<(Pgno, Checksum)>,
+}
+
+impl Pages {
+    /// Adds a page; they come in ascending order.
+    fn push(&mut self, pgno: Pgno, page: &[u8]) -> Result<(), Error> {
+        self.sums.push((pgno, page_sum(pgno, page)));
+        self.run.push(pgno, page)?;
+        if self.run.bytes().len() >= RUN_BYTES {
+            self.staged.encoder.append(&self.run)?;
+            self.run.clear();
+        }
+        Ok(())
+    }
 }
 
 impl History {
-    /// Captures the frames `after + 1 ..= tip.frame` as the next transaction.
+    /// Captures the frames `after + 1 ..= tip.frame`, and what is kept, as the next transaction.
     pub(crate) fn capture(
         &mut self,
         live: &Live,
@@ -47,28 +72,40 @@ impl History {
         tip: &Tip,
         after: u32,
     ) -> Result<(), Error> {
+        if self.kept.is_some() {
+            self.keep(live, tip, after)?;
+            return self.store_kept(local);
+        }
         let page_size = live.page_size();
         let plan = plan(live.changes(after, tip)?, self.pages, tip.pages, page_size)?;
+        self.store(local, page_size, (tip, after), |file| {
+            let mut frame = vec![0u8; FRAME_HEADER + page_size.bytes()];
+            for entry in plan {
+                live.wal().read_page(page_size, tip.salts, entry, &mut frame)?;
+                file.push(entry.0, &frame[FRAME_HEADER..])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Stores pages as the next transaction, which ends at `tip`.
+    fn store(
+        &mut self,
+        local: &Local,
+        page_size: PageSize,
+        (tip, after): (&Tip, u32),
+        write: impl FnOnce(&mut Pages) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let txid = self.txid.next();
         let timestamp = self.timestamp.max(Timestamp::from_system_time(SystemTime::now()));
         let mut header = Header::new(page_size, tip.pages, TxidRange::single(txid), timestamp);
         header.wal = wal_range(page_size, after, tip);
         header.node_id = node_id(tip.checksum);
 
-        let mut staged = local.stage(Level::L0, header)?;
-        let mut run = FrameRun::new(page_size);
-        let mut sums = Vec::with_capacity(plan.len());
-        let mut frame = vec![0u8; FRAME_HEADER + page_size.bytes()];
-        for entry in plan {
-            live.wal().read_page(page_size, tip.salts, entry, &mut frame)?;
-            let page = &frame[FRAME_HEADER..];
-            sums.push((entry.0, page_sum(entry.0, page)));
-            run.push(entry.0, page)?;
-            if run.bytes().len() >= RUN_BYTES {
-                staged.encoder.append(&run)?;
-                run.clear();
-            }
-        }
+        let staged = local.stage(Level::L0, header)?;
+        let mut file = Pages { staged, run: FrameRun::new(page_size), sums: Vec::new() };
+        write(&mut file)?;
+        let Pages { mut staged, run, sums } = file;
         staged.encoder.append(&run)?;
 
         let update = self.plan_sums(local, txid, tip.pages, sums)?;

@@ -67,6 +67,9 @@ pub(crate) enum Urgency {
     Hard,
 }
 
+/// Frames in a millisecond that are fast.
+pub(crate) const FAST_GROWTH: u32 = 8;
+
 /// How fast commits come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {

@@ -2,6 +2,7 @@
 
 mod attach;
 mod check;
+mod left;
 mod rest;
 
 use std::path::Path;
@@ -15,8 +16,9 @@ use sqlite::{Imprint, Live, Placement, Tip};
 
 use crate::Error;
 use crate::capture::History;
-use crate::checkpointer::{self, Checkpointer, Pace, Urgency};
+use crate::checkpointer::{self, Checkpointer, FAST_GROWTH, Pace, Urgency};
 use crate::image::ImagePlan;
+use crate::leaving::Leaving;
 use crate::local::Local;
 use crate::options::DatabaseOptions;
 use crate::position::{Advance, Position};
@@ -33,8 +35,6 @@ use rest::{MAX_SLOWNESS, Resting};
 const BUSY_LOOK: Duration = Duration::from_millis(5);
 /// The same while it grows fast.
 const FAST_LOOK: Duration = Duration::from_millis(1);
-/// Frames in a millisecond that are fast.
-const FAST_GROWTH: u128 = 8;
 /// A write to the WAL is seen before its commit is: how soon to look for that, the first time.
 const FIRST_LOOK: Duration = Duration::from_micros(250);
 /// A commit that takes longer than this to follow its last write, as on a disk that syncs slowly,
@@ -92,6 +92,7 @@ struct Attached {
     _seat: Seat,
     history: History,
     checkpointer: Checkpointer,
+    leaving: Leaving,
     /// The pin was moved for a comparison that failed: the position proves nothing any more.
     lost: bool,
     last_tip: Tip,
@@ -173,7 +174,10 @@ impl Database {
         if let Some(reason) = self.shared.take_doubt() {
             self.rebase(attached, &reason)?;
         }
-        let next = self.follow(attached)?;
+        let next = match self.follow_left(attached)? {
+            Some(next) => next,
+            None => self.follow(attached)?,
+        };
         self.rest_if_due(state)?;
         Ok(match &state.resting {
             Some(resting) => resting.next(self.options.monitor_interval),
@@ -366,6 +370,7 @@ impl Database {
         }
         let quiet = *tip == attached.last_tip;
         attached.pace = pace(&attached.last_tip, tip, now - attached.last_look);
+        attached.leaving.note(attached.pace);
         attached.last_look = now;
         attached.last_tip = *tip;
         if !quiet {
@@ -412,6 +417,10 @@ impl Database {
 
     /// Goes on from a comparison of the database with the last known state.
     fn rebase(&self, attached: &mut Attached, reason: &str) -> Result<(), Error> {
+        if attached.live.gave_way() {
+            attached.live.take_back(|_, _| Ok::<_, Error>(()))?;
+            attached.leaving.took_back();
+        }
         attached.lost = true;
         let compared = self.compare(&mut attached.live, &attached.history, reason);
         let mut history = compared.inspect_err(|_| self.shared.keep_doubt(reason.to_owned()))?;
@@ -474,8 +483,8 @@ impl Job for Database {
 }
 
 fn pace(before: &Tip, now: &Tip, elapsed: Duration) -> Pace {
-    let frames = u128::from(now.frame.abs_diff(before.frame));
-    match frames >= FAST_GROWTH * elapsed.as_millis().max(1) {
+    let frames = now.frame.abs_diff(before.frame);
+    match u128::from(frames) >= u128::from(FAST_GROWTH) * elapsed.as_millis().max(1) {
         true => Pace::Fast,
         false => Pace::Slow,
     }

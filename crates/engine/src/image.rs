@@ -111,6 +111,7 @@ pub(crate) fn capture(
         // What an image holds is still in the database: a power cut costs nothing but the work.
         unsynced: Vec::new(),
         fresh: if last.is_none() { vec![(txid, timestamp)] } else { Vec::new() },
+        kept: None,
     })
 }
 

@@ -16,6 +16,7 @@ pub mod folder;
 mod image;
 mod inventory;
 mod keeper;
+mod leaving;
 pub mod local;
 mod options;
 mod position;

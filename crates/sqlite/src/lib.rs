@@ -23,7 +23,7 @@ mod write_out;
 pub use error::Error;
 pub use file::DatabaseFile;
 pub use imprint::{Imprint, Looks};
-pub use live::{Checkpoint, Live, LiveOptions, Pinned, Placement};
+pub use live::{Checkpoint, Live, LiveOptions, Pinned, Placement, Restart};
 pub use pinned_view::PinnedView;
 pub use view::View;
 pub use wal::{Frame, Salts, Wal, WalChecksum};

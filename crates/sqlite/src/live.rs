@@ -9,6 +9,8 @@
 //!
 //! [`Live::rotate`] moves the pin forward without a moment in which none stands.
 
+mod barrier;
+
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -25,6 +27,8 @@ use crate::shm_lock::{self, Lock};
 use crate::wal::Wal;
 use crate::wal_index::{Tip, WalIndex};
 use crate::{Error, PinnedView, Result, View, memory};
+use barrier::Barrier;
+pub use barrier::Restart;
 
 /// How often an exact pin is tried beside the writers before they are stopped for it.
 pub(crate) const PIN_TRIES: u32 = 20;
@@ -101,6 +105,8 @@ pub struct Live {
     /// The `-wal` and the `-shm`.
     beside: [(PathBuf, Identity); 2],
     holds_checkpoints: Cell<bool>,
+    /// What stands in the pin's place.
+    barrier: Option<Barrier>,
 }
 
 impl Live {
@@ -138,6 +144,7 @@ impl Live {
             path,
             beside,
             holds_checkpoints,
+            barrier: None,
         })
     }
 

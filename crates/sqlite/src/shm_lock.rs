@@ -7,7 +7,11 @@
 //! *Write.* `BEGIN IMMEDIATE` needs a read mark first and must find no commit in between, which
 //! under a writer that never pauses takes many tries. The lock alone takes one.
 //!
-//! Recovery of the WAL-index needs both, so neither is held for longer than commits keep coming.
+//! *Marks.* A shared lock on a read mark keeps everybody from starting the WAL anew. On one that no
+//! reader uses it keeps nobody from copying it back: see `live::barrier`.
+//!
+//! Recovery of the WAL-index needs the first two, so neither is held for longer than commits keep
+//! coming.
 //!
 //! `unsafe`, because SQLite offers its locks through its VFS alone.
 #![allow(unsafe_code)]
@@ -17,21 +21,40 @@ use std::ptr;
 
 use rusqlite::{Connection, ffi};
 
-/// A lock by its number in the WAL-index (walformat.html, section 2.3.2).
+/// A lock of the WAL-index (walformat.html, section 2.3.2).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lock {
-    Write = 0,
-    Checkpoint = 1,
+    Write,
+    Checkpoint,
+    /// Of a read mark, 1 to 4, as readers have it.
+    Mark(u8),
+}
+
+impl Lock {
+    fn number(self) -> c_int {
+        match self {
+            Lock::Write => 0,
+            Lock::Checkpoint => 1,
+            Lock::Mark(mark) => 3 + c_int::from(mark),
+        }
+    }
+
+    fn mode(self) -> c_int {
+        match self {
+            Lock::Write | Lock::Checkpoint => ffi::SQLITE_SHM_EXCLUSIVE,
+            Lock::Mark(_) => ffi::SQLITE_SHM_SHARED,
+        }
+    }
 }
 
 /// Takes a lock for a connection in WAL mode. `false`: somebody else has it.
 pub(crate) fn take(connection: &Connection, lock: Lock) -> bool {
-    change(connection, lock, ffi::SQLITE_SHM_LOCK | ffi::SQLITE_SHM_EXCLUSIVE)
+    change(connection, lock, ffi::SQLITE_SHM_LOCK | lock.mode())
 }
 
 /// Gives back a lock that [`take`] took for the same connection.
 pub(crate) fn give_back(connection: &Connection, lock: Lock) {
-    change(connection, lock, ffi::SQLITE_SHM_UNLOCK | ffi::SQLITE_SHM_EXCLUSIVE);
+    change(connection, lock, ffi::SQLITE_SHM_UNLOCK | lock.mode());
 }
 
 fn change(connection: &Connection, lock: Lock, flags: c_int) -> bool {
@@ -58,7 +81,7 @@ fn change(connection: &Connection, lock: Lock, flags: c_int) -> bool {
             return false;
         }
         let changed = |call: unsafe extern "C" fn(*mut ffi::sqlite3_file, _, _, _) -> c_int| {
-            call(file, lock as c_int, 1, flags) == ffi::SQLITE_OK
+            call(file, lock.number(), 1, flags) == ffi::SQLITE_OK
         };
         (*methods).xShmLock.is_some_and(changed)
     }

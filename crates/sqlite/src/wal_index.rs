@@ -20,6 +20,8 @@ const BLOCK: u64 = 32 * 1024;
 const FIRST_BLOCK_FRAMES: u32 = 4062;
 const BLOCK_FRAMES: u32 = 4096;
 const FIRST_PGNO_OFFSET: u64 = 136;
+/// `READMARK_NOT_USED`
+const UNUSED_MARK: u32 = u32::MAX;
 /// A writer holds the two copies apart for nanoseconds only.
 const MAX_TEARS: u32 = 10_000;
 
@@ -75,6 +77,11 @@ impl WalIndex {
     /// How many frames somebody began to copy into it (`nBackfillAttempted`).
     pub(crate) fn backfill_attempted(&self) -> Result<u32> {
         self.word(128)
+    }
+
+    /// Whether no reader has use for a read mark, 1 to 4.
+    pub(crate) fn is_unused(&self, mark: u8) -> Result<bool> {
+        Ok(self.word(100 + 4 * u64::from(mark))? == UNUSED_MARK)
     }
 
     /// Page numbers of the frames `after + 1 ..= through`, in frame order.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ltx::Pgno;
 use rusqlite::Connection;
-use sqlite::{Error, Live, LiveOptions, Placement, Tip};
+use sqlite::{Error, Live, LiveOptions, Placement, Restart, Tip};
 
 struct Fixture {
     directory: tempfile::TempDir,
@@ -141,6 +141,7 @@ fn a_pin_keeps_what_is_not_captured() {
 fn a_parked_pin_allows_one_restart_only() {
     let fixture = Fixture::new(4096);
     let mut live = fixture.attach();
+    fixture.application.busy_timeout(Duration::ZERO).unwrap();
     fixture.insert(100);
     live.rotate(nothing).unwrap();
     assert!(live.checkpoint().unwrap().is_complete());
@@ -155,6 +156,111 @@ fn a_parked_pin_allows_one_restart_only() {
     }
     assert_eq!(live.tip().unwrap().salts, restarted.salts, "a second restart loses frames");
     assert_eq!(live.backfilled().unwrap(), 0);
+}
+
+#[test]
+fn a_barrier_lets_others_copy_back_but_not_start_over() {
+    let fixture = Fixture::new(4096);
+    let mut live = fixture.attach();
+    fixture.application.busy_timeout(Duration::ZERO).unwrap();
+    fixture.insert(100);
+    let captured = live.rotate(nothing).unwrap();
+    assert!(live.give_way().unwrap() && live.gave_way());
+    for mode in ["PASSIVE", "FULL", "RESTART", "TRUNCATE"] {
+        fixture.insert(100);
+        fixture.checkpoint(mode);
+        let tip = live.tip().unwrap();
+        assert_eq!((tip.salts, live.backfilled().unwrap()), (captured.salts, tip.frame), "{mode}");
+    }
+
+    fixture.insert(100);
+    assert_eq!(let_restart(&mut live), Restart::Missed, "it is not copied back");
+    fixture.checkpoint("PASSIVE");
+    let Restart::Allowed(parked) = let_restart(&mut live) else { panic!("nothing hinders it") };
+    fixture.insert(100);
+    let restarted = live.tip().unwrap();
+    assert!(restarted.salts.follow(parked.salts), "{restarted:?} after {parked:?}");
+    fixture.checkpoint("TRUNCATE");
+    fixture.insert(100);
+    assert_eq!(live.tip().unwrap().salts, restarted.salts, "a second restart loses frames");
+    assert_eq!(live.backfilled().unwrap(), 0);
+
+    assert!(live.give_way().unwrap());
+    fixture.checkpoint("PASSIVE");
+    fixture.insert(100);
+    live.take_back(nothing).unwrap();
+    assert!(!live.gave_way());
+    assert_eq!(live.tip().unwrap().salts, restarted.salts);
+    let (image, truth) = (image(&mut live), truth(&fixture.application));
+    // A backup counts its own change in bytes 24..28 and 92..100 of page 1.
+    assert!(image[100..] == truth[100..]);
+}
+
+fn let_restart(live: &mut Live) -> Restart {
+    live.let_restart(Duration::from_millis(10), |_, _| Ok::<_, Error>(())).unwrap()
+}
+
+/// A commit between the last look and the fall of the barrier.
+#[test]
+fn what_is_committed_while_a_wal_may_start_anew_stays_in_it() {
+    let fixture = Fixture::new(4096);
+    let mut live = fixture.attach();
+    fixture.application.busy_timeout(Duration::ZERO).unwrap();
+    fixture.insert(100);
+    assert!(live.give_way().unwrap());
+    fixture.checkpoint("PASSIVE");
+    let missed = live.let_restart(Duration::from_millis(10), |_, _| {
+        fixture.insert(100);
+        Ok::<_, Error>(())
+    });
+    assert_eq!(missed.unwrap(), Restart::Missed);
+    fixture.insert(100);
+    let tip = live.tip().unwrap();
+    for mode in ["PASSIVE", "RESTART"] {
+        fixture.checkpoint(mode);
+        fixture.insert(100);
+    }
+    assert_eq!(live.tip().unwrap().salts, tip.salts, "a restart loses frames");
+}
+
+#[test]
+fn a_barrier_stays_until_everything_is_captured() {
+    let fixture = Fixture::new(4096);
+    let mut live = fixture.attach();
+    fixture.application.busy_timeout(Duration::ZERO).unwrap();
+    fixture.insert(100);
+    assert!(live.give_way().unwrap());
+    fixture.checkpoint("PASSIVE");
+    let tip = live.tip().unwrap();
+    let fail = |_: &Live, _| Err::<(), _>(Error::Busy { path: fixture.path() });
+    assert!(live.let_restart(Duration::from_secs(1), fail).is_err());
+    assert!(live.take_back(fail).is_err());
+    assert!(live.gave_way());
+    fixture.insert(100);
+    assert_eq!(live.tip().unwrap().salts, tip.salts, "a restart loses frames");
+    fixture.checkpoint("PASSIVE");
+    assert!(matches!(let_restart(&mut live), Restart::Allowed(_)));
+}
+
+#[test]
+fn a_pin_stays_where_readers_have_all_marks() {
+    let fixture = Fixture::new(4096);
+    let mut live = fixture.attach();
+    fixture.application.busy_timeout(Duration::ZERO).unwrap();
+    let readers: Vec<Connection> = (0..4)
+        .map(|_| {
+            fixture.insert(100);
+            let reader = Connection::open(fixture.path()).unwrap();
+            reader.execute_batch("BEGIN; SELECT count(*) FROM t;").unwrap();
+            reader
+        })
+        .collect();
+    assert!(!live.give_way().unwrap() && !live.gave_way());
+    drop(readers);
+    let tip = live.rotate(nothing).unwrap();
+    fixture.checkpoint("RESTART");
+    fixture.insert(100);
+    assert_eq!(live.tip().unwrap().salts, tip.salts, "the pin was given up");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use testkit::{Layout, Mix, Process, Replica, Writer, scaled, turn};
+use testkit::{Chaos, Layout, Mix, Process, Replica, Writer, scaled, turn};
 
 use crate::stage::Stage;
 
@@ -34,6 +34,56 @@ fn every_txid_is_a_committed_state_when_the_application_reopens_its_database() {
     drop(stage.create(Layout::default()));
     let writer = Process::start(Writer { rate: 80, reopen: 7, ..stage.writer() });
     restart_under_load(&mut stage, writer, scaled(8));
+}
+
+#[test]
+fn nothing_is_lost_while_checkpoints_are_left_to_an_application_at_full_speed() {
+    let _turn = turn::alone();
+    let mut stage = Stage::new("left", Mix::Inserts);
+    drop(stage.create(Layout::default()));
+    let full_speed = Writer { rate: 0, synchronous: "OFF".to_owned(), ..stage.writer() };
+    for round in 0..scaled(3) {
+        let mut replicator =
+            stage.tool.replicate_with(&["-log-level", "debug"], &stage.db, &stage.replica);
+        replicator.await_first_file(&stage.replica);
+        let writer = Process::start(full_speed.clone());
+        stage.await_logged(&replicator, 0, &["checkpoints are left to the application"]);
+        writer.await_commits(stage.rng.u64(1000..20_000));
+        let (acknowledged, kill) = (writer.report().committed, round % 2 == 0);
+        match kill {
+            true => replicator.kill(),
+            false => replicator.stop(),
+        }
+        let restored = stage.tool.restored_n(&stage.replica);
+        assert!(kill || restored >= Some(acknowledged), "{restored:?}, not {acknowledged}");
+        writer.await_commits(10);
+        writer.stop();
+    }
+    let replicator = stage.replicate_first();
+    let last = Process::start(Writer { rate: 200, limit: 50, ..stage.writer() });
+    let n = last.await_done().committed;
+    replicator.stop();
+    stage.expect_some_right(n, 8);
+}
+
+#[test]
+fn nothing_is_lost_at_full_speed_beside_others_that_write_and_checkpoint() {
+    let _turn = turn::alone();
+    let stage = Stage::new("left-crowd", Mix::Small);
+    drop(stage.create(Layout::default()));
+    let replicator = stage.replicate_first();
+    let full_speed = Writer { rate: 0, synchronous: "OFF".to_owned(), ..stage.writer() };
+    let writer = Process::start(full_speed.clone());
+    let another = Process::start(Writer { rate: 100, ..full_speed });
+    let chaos =
+        Process::start(Chaos { db: stage.db.clone(), seed: stage.rng.get_seed(), pause: 20 });
+    writer.await_commits(scaled(15_000));
+    another.stop();
+    chaos.stop();
+    let n = writer.stop().committed;
+    stage.tool.await_n(&stage.replica, n);
+    replicator.stop();
+    stage.expect_some_right(n, 8);
 }
 
 fn restart_under_load(stage: &mut Stage, writer: Process, restarts: u64) {

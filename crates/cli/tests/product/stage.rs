@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use fastrand::Rng;
 use rusqlite::Connection;
 use testkit::oracle::{open_immutable, same_content};
+use testkit::sweep::sweep_of;
 use testkit::tool::PATIENCE;
 use testkit::{
     Layout, Mismatch, Mix, Oracle, Replica, Replicator, Scratch, Tool, Workload, Writer, seed,
@@ -94,6 +95,14 @@ impl Stage {
         let found = sweep(&self.tool, &self.replica, &mut oracle);
         println!("{} TXIDs swept, {n} transactions", found.txids);
         found.expect_all_right(n);
+    }
+
+    /// The same of a few TXIDs, where there are many, and the last one.
+    pub(crate) fn expect_some_right(&self, n: u64, count: usize) {
+        let txids: Vec<_> = self.replica.txids().into_iter().collect();
+        let some = txids.iter().rev().step_by(txids.len().div_ceil(count)).rev().copied();
+        let some: Vec<_> = some.collect();
+        sweep_of(&self.tool, &self.replica, &mut self.oracle(), &some).expect_all_right(n);
     }
 
     /// Restores by our program and by another one have the same bytes, at every TXID.

@@ -13,6 +13,7 @@ use crate::Error;
 use crate::capture::History;
 use crate::checkpointer::{Checkpointer, Pace};
 use crate::image::{self, ImagePlan};
+use crate::leaving::Leaving;
 use crate::position::Advance;
 use crate::seats::Seat;
 use crate::shared::Moment;
@@ -100,6 +101,7 @@ impl Database {
         let now = Instant::now();
         let mut attached = Attached {
             checkpointer: Checkpointer::new(self.options.checkpoint_pages, interval, now),
+            leaving: Leaving::new(self.options.checkpoint_pages, now),
             lost: false,
             last_tip: live.tip()?,
             pace: Pace::Slow,
@@ -294,6 +296,7 @@ impl Database {
             sums,
             unsynced: Vec::new(),
             fresh: Vec::new(),
+            kept: None,
         };
         let broken = match advance {
             Advance::None => None,

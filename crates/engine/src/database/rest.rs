@@ -161,6 +161,9 @@ impl Database {
 
     fn leave(&self, state: &mut State, looks: Looks) -> Result<(), Error> {
         let Some(attached) = &mut state.attached else { return Ok(()) };
+        let moment = Moment::now();
+        self.take_back(attached)?;
+        self.offer(attached, moment);
         if !attached.history.fresh.is_empty() {
             return Ok(());
         }
