@@ -13,12 +13,16 @@ use crate::checkpointer::{FAST_GROWTH, Pace};
 /// Fast looks in a row after which it is tried.
 const FAST_LOOKS: u32 = 8;
 /// Growth is measured over this time at least.
-const WINDOW: Duration = Duration::from_millis(16);
+const WINDOW: Duration = Duration::from_millis(50);
 /// How long the WAL may take to start anew once it may.
-const RESTART_PATIENCE: Duration = Duration::from_millis(5);
+const RESTART_PATIENCE: Duration = Duration::from_millis(10);
 /// Vain tries in a row after which the application is not one to leave it to.
-const MOST_MISSES: u32 = 8;
-/// WAL bytes that such an application never reaches.
+const MOST_MISSES: u32 = 64;
+/// How many of its checkpoints may be slow: it may have had to wait for a processor.
+const MOST_SLOW: u32 = 8;
+/// Quick ones that make up for a slow one.
+const QUICK: u32 = 4;
+/// WAL bytes before which such an application has begun to copy back.
 const MOST_WAL: u64 = 16 << 20;
 /// After which time another attempt is made, the first time.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
@@ -67,6 +71,8 @@ pub(crate) struct Leaving {
     /// Frames in a millisecond.
     rate: f64,
     misses: u32,
+    /// Slow checkpoints, times [`QUICK`], less the quick ones.
+    slowness: u32,
     not_before: Instant,
     pause: Duration,
 }
@@ -81,6 +87,7 @@ impl Leaving {
             window: (now, 0),
             rate: 0.0,
             misses: 0,
+            slowness: 0,
             not_before: now,
             pause: FIRST_PAUSE,
         }
@@ -112,7 +119,7 @@ impl Leaving {
             Stage::Parked { since, .. } if now >= since + RESTART_PATIENCE => Step::TakeBack,
             Stage::Parked { .. } => Step::Wait,
             Stage::Left if slow => Step::TakeBack,
-            Stage::Left if bytes >= MOST_WAL => self.give_up(now),
+            Stage::Left if backfilled == 0 && bytes >= MOST_WAL => self.give_up(now),
             Stage::Left if backfilled == 0 => Step::Wait,
             Stage::Left => {
                 self.learn(before, tip);
@@ -134,13 +141,15 @@ impl Leaving {
         match restart {
             Restart::Allowed(tip) => {
                 (self.stage, self.misses) = (Stage::Parked { since: now, tip }, 0);
-                self.pause = FIRST_PAUSE;
-                return Step::Wait;
+                self.slowness = self.slowness.saturating_sub(1);
+                if self.slowness == 0 {
+                    self.pause = FIRST_PAUSE;
+                }
             }
             Restart::Missed => self.misses += 1,
-            Restart::Slow => self.misses = MOST_MISSES,
+            Restart::Slow => self.slowness += QUICK,
         }
-        match self.misses < MOST_MISSES {
+        match self.misses < MOST_MISSES && self.slowness < MOST_SLOW * QUICK {
             true => Step::Wait,
             false => self.give_up(now),
         }
@@ -148,7 +157,8 @@ impl Leaving {
 
     /// Checkpoints are ours again.
     pub(crate) fn took_back(&mut self) {
-        (self.stage, self.fast_looks, self.misses, self.last) = (Stage::Ours, 0, 0, None);
+        (self.stage, self.fast_looks, self.misses, self.slowness) = (Stage::Ours, 0, 0, 0);
+        self.last = None;
     }
 
     /// When to look again.
@@ -254,7 +264,10 @@ mod tests {
     fn who_does_not_write_on_gets_its_pin_back() {
         let (mut leaving, mut clock) = left();
         leaving.restarted(Restart::Allowed(tip(1, 900)), clock.0);
-        assert_eq!(leaving.plan(&tip(1, 900), 900 * PAGE, 900, clock.after(6000)), Step::TakeBack);
+        assert_eq!(
+            leaving.plan(&tip(1, 900), 900 * PAGE, 900, clock.after(11_000)),
+            Step::TakeBack
+        );
         leaving.took_back();
         assert!(!leaving.is_wanted(clock.0));
     }
@@ -262,8 +275,8 @@ mod tests {
     #[test]
     fn who_slows_down_gets_its_pin_back() {
         let (mut leaving, mut clock) = left();
-        assert_eq!(leaving.plan(&tip(1, 910), 910 * PAGE, 0, clock.after(15_000)), Step::Wait);
-        assert_eq!(leaving.plan(&tip(1, 920), 920 * PAGE, 0, clock.after(1500)), Step::TakeBack);
+        assert_eq!(leaving.plan(&tip(1, 910), 910 * PAGE, 0, clock.after(45_000)), Step::Wait);
+        assert_eq!(leaving.plan(&tip(1, 920), 920 * PAGE, 0, clock.after(6000)), Step::TakeBack);
     }
 
     #[test]
@@ -281,7 +294,9 @@ mod tests {
     #[test]
     fn who_waits_for_the_disk_is_found_out() {
         let (mut leaving, clock) = left();
-        assert_eq!(leaving.restarted(Restart::Missed, clock.0), Step::Wait);
+        for _ in 1..MOST_SLOW {
+            assert_eq!(leaving.restarted(Restart::Slow, clock.0), Step::Wait);
+        }
         assert_eq!(leaving.restarted(Restart::Slow, clock.0), Step::TakeBack);
     }
 

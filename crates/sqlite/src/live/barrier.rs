@@ -104,6 +104,7 @@ impl Live {
                 if asked.elapsed() >= COPY_PATIENCE {
                     return Ok(Restart::Slow);
                 }
+                std::thread::yield_now();
             }
             let copied = self.index.backfilled()? == tip.frame;
             if copied && self.tip()? == tip {
