@@ -60,12 +60,14 @@ impl Database {
             // What is staged already goes out, whatever becomes of the database.
             self.restart_uploads(&remotes, &holes, None, None)?;
         }
+        // Before the path is looked at: what is there then holds all that was committed to it.
+        let began = Moment::now();
         let mut live = match Live::attach(path, &self.live_options()) {
             Ok(live) => live,
             Err(sqlite::Error::Missing { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let (began, imprint) = (Moment::now(), live.imprint()?);
+        let imprint = live.imprint()?;
         let mut history = match start {
             Start::Fresh => self.begin(&mut live, None)?,
             Start::Anchor { after, reason } => {
@@ -137,7 +139,7 @@ impl Database {
         let remotes = self.look(false)?;
         let (start, holes) = self.start(&here, &remotes)?;
         if matches!(start, Start::Continue(_)) {
-            self.restart_uploads(&remotes, &holes, Some(Moment::now()), None)?;
+            self.restart_uploads(&remotes, &holes, None, None)?;
         }
         Ok(())
     }

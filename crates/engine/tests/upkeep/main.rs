@@ -4,6 +4,7 @@
 
 mod membership;
 mod overwritten;
+mod swapped;
 mod watched;
 
 use std::path::PathBuf;
