@@ -6,21 +6,25 @@
 
 mod claim;
 mod copy;
+mod history;
+mod source;
 
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ltx::{Checksum, Decoder, Header, Level, Pgno, RollingSum, Tag, Timestamp, Txid, page_sum};
-use storage::{Object, Storage};
+use ltx::{Checksum, Header, Level, Pgno, RollingSum, Tag, Timestamp, Txid, page_sum};
+use storage::Object;
 
 use super::error::name;
 use super::output::{Output, resolve};
 use super::plan::{Onward, onward};
 use super::{Error, Found, Outcome, Progress, Request, Target, fill, find_plan, list, run_any};
 use claim::{Claim, Proof};
-use copy::{Copy, Pages};
+use copy::Copy;
+use history::{tag, tag_at};
+use source::{Seen, Source};
 
 /// How often all levels are looked at, and not only the one where new files appear.
 const FULL_LOOK: Duration = Duration::from_secs(60);
@@ -39,8 +43,11 @@ pub struct Follower {
     /// What the copy holds; unknown if an attempt to make it was cut off.
     txid: Option<Txid>,
     lineage: Option<u64>,
-    /// The sum of page 1 as the replica has it, if it is known.
+    /// The sum of its pages, and that of page 1, as the replica has them, if they are known.
+    sum: Option<Checksum>,
     first: Option<Checksum>,
+    /// What ended at its transaction when the replica was listed last.
+    seen: Option<Object>,
     /// When the copy was last known to hold everything.
     current_at: Instant,
     looked_at_all: Option<Instant>,
@@ -118,10 +125,10 @@ impl Follower {
         };
         let (txid, lineage) = (claim.txid()?, claim.lineage());
         let current = made.as_ref().map_or(0, |(index, _)| *index);
-        let first = match (&made, txid) {
+        let first = match &made {
             // Before SQLite opens it.
-            (Some((_, outcome)), _) => first_page(&path, outcome)?,
-            (None, txid) => txid.and_then(|txid| claim.proof(txid)).map(|proof| proof.first),
+            Some((_, outcome)) => first_page(&path, outcome)?,
+            None => None,
         };
         let mut follower = Follower {
             requests,
@@ -130,7 +137,9 @@ impl Follower {
             claim,
             txid,
             lineage,
+            sum: None,
             first,
+            seen: None,
             path,
             current_at: Instant::now(),
             looked_at_all: None,
@@ -152,7 +161,12 @@ impl Follower {
         let Some(txid) = self.txid else { return Ok(()) };
         // An update that was cut off is done again.
         let Some(proof) = self.claim.proof(txid) else { return Ok(()) };
-        if self.copy()?.sum()? != proof.sum {
+        if self.copy()?.sum()? == proof.sum {
+            let mut sum = RollingSum::from_checksum(proof.sum);
+            sum.remove(self.copy()?.first_sum()?);
+            sum.add(proof.first);
+            (self.sum, self.first) = (Some(sum.checksum()), Some(proof.first));
+        } else {
             let db = self.path.display();
             tracing::error!(%db, %txid, "the copy is not what it was left as: that is undone");
             self.txid = None;
@@ -181,7 +195,7 @@ impl Follower {
             Ok(Step::Stays | Step::Advanced(_)) => self.current_at = looked,
             Err(_) => {
                 self.current = (self.current + 1) % self.requests.len();
-                self.looked_at_all = None;
+                (self.looked_at_all, self.seen) = (None, None);
             }
         }
         step.map(|step| match step {
@@ -198,7 +212,15 @@ impl Follower {
             self.claim.forget()?;
         }
         let Some(txid) = self.txid else { return self.apply_whole(progress).map(Step::Advanced) };
-        let onward = self.look(txid)?;
+        let onward = match self.look(txid) {
+            Err(Error::OtherHistory { object }) => return self.go_over(&object, progress),
+            // Compacted and deleted since the listing.
+            Err(error) if error.is_vanished_object() => {
+                self.looked_at_all = None;
+                return Ok(Step::Waits);
+            }
+            look => look?,
+        };
         if onward != Onward::Broken {
             self.broken_looks = 0;
         }
@@ -210,14 +232,7 @@ impl Follower {
             Onward::Nothing => Ok(Step::Stays),
             Onward::Files(files) if !reaches(&files) && !self.is_other()? => Ok(Step::Waits),
             Onward::Files(files) => match self.apply(&files, progress) {
-                Err(Error::OtherHistory { object }) => {
-                    tracing::warn!(
-                        db,
-                        object,
-                        "the replica has another history now: its newest state is restored"
-                    );
-                    self.apply_whole(progress).map(Step::Advanced)
-                }
+                Err(Error::OtherHistory { object }) => self.go_over(&object, progress),
                 Err(Error::PageSizeChange { .. }) => self.replace(progress).map(Step::Advanced),
                 // Compacted and deleted since the listing.
                 Err(error) if error.is_vanished_object() => {
@@ -238,31 +253,32 @@ impl Follower {
         }
     }
 
-    /// Whether the replica, which ends before the copy, does not only lag behind another one: it
-    /// has another history, or is the only one.
-    fn is_other(&self) -> Result<bool, Error> {
-        let storage = &*self.requests[self.current].storage;
-        let plan = find_plan(storage, Target::Latest)?;
-        let found = tag(storage, plan.last())?.map(|tag| tag.lineage);
-        Ok(match self.lineage.zip(found) {
-            Some((ours, found)) => ours != found,
-            None => self.requests.len() == 1,
-        })
+    /// Follows another history from now on.
+    fn go_over(&mut self, object: &str, progress: &dyn Progress) -> Result<Step, Error> {
+        let db = self.path.display();
+        tracing::warn!(%db, object, "the replica has another history now: its newest state is restored");
+        self.apply_whole(progress).map(Step::Advanced)
     }
 
     /// The way from a transaction to the newest one.
     fn look(&mut self, txid: Txid) -> Result<Onward, Error> {
-        let storage = &*self.requests[self.current].storage;
+        let storage = self.requests[self.current].storage.clone();
         let full = self.looked_at_all.is_none_or(|looked| looked.elapsed() >= FULL_LOOK);
         if !full {
-            let fresh = storage.list(Level::L0, txid.next())?;
-            match onward(&fresh, txid) {
-                _ if fresh.is_empty() => return Ok(Onward::Nothing),
-                files @ Onward::Files(_) => return Ok(files),
-                _ => {}
+            let fresh = storage.list(Level::L0, self.list_from(txid))?;
+            self.expect_same(&fresh, txid)?;
+            let here = match fresh.is_empty() {
+                true => Onward::Nothing,
+                false => onward(&fresh, txid),
+            };
+            let is_known = matches!(here, Onward::Nothing | Onward::Files(_));
+            if is_known && !self.lost_sight(&fresh, txid) {
+                return Ok(here);
             }
         }
-        let onward = onward(&list(storage)?, txid);
+        let all = list(&*storage)?;
+        self.expect_same(&all, txid)?;
+        let onward = onward(&all, txid);
         let settled = matches!(onward, Onward::Nothing | Onward::Files(_));
         self.looked_at_all = settled.then(Instant::now);
         Ok(onward)
@@ -294,6 +310,7 @@ impl Follower {
         let newest = newest.ok_or(Error::Cancelled)?;
         let pages = written.pages;
         self.first = written.first.or(self.first);
+        self.seen = files.last().copied();
         self.reached(newest.txids.max, newest.tag())?;
         tracing::debug!(from = ?txid, to = %newest.txids.max, files = files.len(), pages, "followed");
         let (txid, timestamp) = (newest.txids.max, newest.timestamp);
@@ -304,7 +321,7 @@ impl Follower {
     fn apply_whole(&mut self, progress: &dyn Progress) -> Result<Advance, Error> {
         let request = self.requests[self.current].clone();
         let plan = find_plan(&*request.storage, Target::Latest)?;
-        let tag = tag(&*request.storage, plan.last())?;
+        let (tag, last) = (tag(&*request.storage, plan.last())?, *plan.last());
         let (files, txid) = (plan.files().len(), plan.txid());
         let temp = Output::beside(&self.path).create_temp()?;
         let restored = fill(&request, &Found::Ltx(plan), &temp, progress)?;
@@ -337,8 +354,7 @@ impl Follower {
             }
             Ok(restored.pages)
         })?;
-        self.lineage = None;
-        self.first = written.first;
+        (self.lineage, self.first, self.seen) = (None, written.first, Some(last));
         self.reached(txid, tag)?;
         let (pages, timestamp) = (written.pages, restored.timestamp);
         Ok(Advance { txid, timestamp, files, pages, whole: true })
@@ -356,7 +372,7 @@ impl Follower {
         let Some(txid) = outcome.txid else {
             return Err(Error::NoCopy { path: self.path.clone() });
         };
-        self.lineage = None;
+        (self.lineage, self.seen) = (None, None);
         self.first = first_page(&self.path, &outcome)?;
         self.reached(txid, tag_at(&*request.storage, txid))?;
         let (timestamp, files) = (outcome.timestamp, outcome.files);
@@ -376,8 +392,7 @@ impl Follower {
             }
         };
         self.claim.holds(txid, lineage, proof)?;
-        self.txid = Some(txid);
-        self.lineage = lineage;
+        (self.txid, self.lineage, self.sum) = (Some(txid), lineage, tag.map(|tag| tag.sum));
         Ok(())
     }
 
@@ -411,79 +426,6 @@ fn first_page(path: &Path, outcome: &Outcome) -> Result<Option<Checksum>, Error>
     let read = fs::File::open(path).and_then(|file| file.read_exact_at(&mut page, 0));
     read.map_err(|error| Error::output(path, error))?;
     Ok(Some(page_sum(Pgno::FIRST, &page)))
-}
-
-/// The history that a transaction belongs to and the sum of its pages, as far as a file says them.
-fn tag_at(storage: &dyn Storage, txid: Txid) -> Option<Tag> {
-    let plan = find_plan(storage, Target::Txid(txid)).ok()?;
-    tag(storage, plan.last()).ok().flatten()
-}
-
-/// A file that is applied.
-struct Source<'a> {
-    storage: &'a dyn Storage,
-    file: &'a Object,
-    progress: &'a dyn Progress,
-}
-
-impl Source<'_> {
-    /// Writes those pages that no newer file held and that are in the newest state.
-    fn apply(
-        &mut self,
-        pages: &mut Pages<'_>,
-        page_size: ltx::PageSize,
-        newest: Option<&Header>,
-        seen: &mut Seen,
-    ) -> Result<Header, Error> {
-        let Source { storage, file, progress } = self;
-        let damaged = |error| Error::damaged(*storage, file, error);
-        let reader = storage.open(file.level, file.txids, 0)?;
-        let mut decoder = Decoder::new(reader).map_err(damaged)?;
-        let header = *decoder.header();
-        if header.txids != file.txids {
-            return Err(Error::Misnamed { object: name(*storage, file), holds: header.txids });
-        }
-        if header.page_size != page_size {
-            let (object, found) = (name(*storage, file), header.page_size);
-            return Err(Error::PageSizeChange { object, found, newest: page_size });
-        }
-        let count = newest.unwrap_or(&header).commit;
-        let mut page = vec![0; page_size.bytes()];
-        while let Some(pgno) = decoder.next_page(&mut page).map_err(damaged)? {
-            if progress.cancelled() {
-                return Err(Error::Cancelled);
-            }
-            if pgno.get() <= count && seen.insert(pgno) {
-                pages.put(pgno, &page)?;
-            }
-        }
-        decoder.finish().map_err(damaged)?;
-        Ok(header)
-    }
-}
-
-/// Pages that were met: a bit each.
-#[derive(Default)]
-struct Seen(Vec<u64>);
-
-impl Seen {
-    /// Whether it is met for the first time.
-    fn insert(&mut self, pgno: Pgno) -> bool {
-        let (word, bit) = (pgno.get() as usize / 64, 1u64 << (pgno.get() % 64));
-        if word >= self.0.len() {
-            self.0.resize(word + 1, 0);
-        }
-        let fresh = self.0[word] & bit == 0;
-        self.0[word] |= bit;
-        fresh
-    }
-}
-
-/// The history that a file belongs to and the sum of the pages after it, if it says so.
-fn tag(storage: &dyn Storage, file: &Object) -> Result<Option<Tag>, Error> {
-    let mut header = [0; Header::SIZE];
-    storage.read_at(file.level, file.txids, 0, &mut header)?;
-    Ok(Header::decode(&header).ok().and_then(|header| header.tag()))
 }
 
 fn is_database(path: &Path) -> Result<bool, Error> {

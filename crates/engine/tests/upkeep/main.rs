@@ -2,6 +2,7 @@
 //! (failures.md A45, A46, A49)
 #![allow(clippy::unwrap_used)]
 
+mod followed;
 mod membership;
 mod overwritten;
 mod swapped;
@@ -54,6 +55,14 @@ impl Stage {
             sync_interval: ms(5),
             ..DatabaseOptions::new(&self.db, vec![storage])
         };
+        Replicator::start(vec![options]).unwrap()
+    }
+
+    /// What is stored stays as it is.
+    fn replicate_untouched(&self) -> Replicator {
+        let storage = Arc::clone(&self.storage) as Arc<dyn Storage>;
+        let mut options = DatabaseOptions::new(&self.db, vec![storage]);
+        options.history.levels.clear();
         Replicator::start(vec![options]).unwrap()
     }
 
