@@ -22,7 +22,7 @@ use super::output::{Output, resolve};
 use super::plan::{Onward, onward};
 use super::{Error, Found, Outcome, Progress, Request, Target, fill, find_plan, list, run_any};
 use claim::{Claim, Proof};
-use copy::Copy;
+use copy::{Copy, Pages, Written};
 use history::{tag, tag_at};
 use source::{Seen, Source};
 
@@ -159,19 +159,18 @@ impl Follower {
     /// Whether the copy is what it was left as. Nobody watched what was written to it since.
     fn prove(&mut self) -> Result<(), Error> {
         let Some(txid) = self.txid else { return Ok(()) };
-        // An update that was cut off is done again.
         let Some(proof) = self.claim.proof(txid) else { return Ok(()) };
         if self.copy()?.sum()? == proof.sum {
             let mut sum = RollingSum::from_checksum(proof.sum);
             sum.remove(self.copy()?.first_sum()?);
             sum.add(proof.first);
             (self.sum, self.first) = (Some(sum.checksum()), Some(proof.first));
-        } else {
+        } else if self.claim.intended() == Some(txid) {
             let db = self.path.display();
             tracing::error!(%db, %txid, "the copy is not what it was left as: that is undone");
             self.txid = None;
             self.claim.forget()?;
-        }
+        } // else an update may have been cut off after all of it was there: it is done again
         Ok(())
     }
 
@@ -213,7 +212,7 @@ impl Follower {
         }
         let Some(txid) = self.txid else { return self.apply_whole(progress).map(Step::Advanced) };
         let onward = match self.look(txid) {
-            Err(Error::OtherHistory { object }) => return self.go_over(&object, progress),
+            Err(why @ Error::OtherHistory { .. }) => return self.go_over(&why, progress),
             // Compacted and deleted since the listing.
             Err(error) if error.is_vanished_object() => {
                 self.looked_at_all = None;
@@ -232,7 +231,9 @@ impl Follower {
             Onward::Nothing => Ok(Step::Stays),
             Onward::Files(files) if !reaches(&files) && !self.is_other()? => Ok(Step::Waits),
             Onward::Files(files) => match self.apply(&files, progress) {
-                Err(Error::OtherHistory { object }) => self.go_over(&object, progress),
+                Err(why @ (Error::OtherHistory { .. } | Error::Unproven { .. })) => {
+                    self.go_over(&why, progress)
+                }
                 Err(Error::PageSizeChange { .. }) => self.replace(progress).map(Step::Advanced),
                 // Compacted and deleted since the listing.
                 Err(error) if error.is_vanished_object() => {
@@ -253,10 +254,10 @@ impl Follower {
         }
     }
 
-    /// Follows another history from now on.
-    fn go_over(&mut self, object: &str, progress: &dyn Progress) -> Result<Step, Error> {
+    /// Leaves the way over single files.
+    fn go_over(&mut self, why: &Error, progress: &dyn Progress) -> Result<Step, Error> {
         let db = self.path.display();
-        tracing::warn!(%db, object, "the replica has another history now: its newest state is restored");
+        tracing::warn!(%db, %why, "the replica's newest state is restored");
         self.apply_whole(progress).map(Step::Advanced)
     }
 
@@ -288,14 +289,13 @@ impl Follower {
     fn apply(&mut self, files: &[Object], progress: &dyn Progress) -> Result<Advance, Error> {
         let storage = self.requests[self.current].storage.clone();
         let (txid, known) = (self.txid, self.lineage);
-        if let Some(last) = files.last() {
-            self.claim.intend(last.txids.max, known)?;
-        }
+        let base = self.sum.zip(self.first);
+        let last = files.last().ok_or(Error::Cancelled)?;
+        self.claim.intend(last.txids.max, known)?;
         let copy = self.copy()?;
         let page_size = copy.page_size();
-        let mut newest: Option<Header> = None;
-        let written = copy.change(|pages| {
-            let mut seen = Seen::default();
+        let change = |pages: &mut Pages<'_>| {
+            let (mut seen, mut newest) = (Seen::default(), None);
             for file in files.iter().rev() {
                 let mut source = Source { storage: &*storage, file, progress };
                 let header = source.apply(pages, page_size, newest.as_ref(), &mut seen)?;
@@ -305,12 +305,19 @@ impl Follower {
                 }
                 newest.get_or_insert(header);
             }
-            newest.map(|header| header.commit).ok_or(Error::Cancelled)
+            let newest: Header = newest.ok_or(Error::Cancelled)?;
+            Ok((newest.commit, newest))
+        };
+        let sum = |written: &Written| base.map(|(sum, first)| written.sum(sum, first));
+        let (written, newest) = copy.change(change, |written, newest| match newest.tag() {
+            Some(tag) if sum(written) != Some(tag.sum) => {
+                Err(Error::Unproven { object: name(&*storage, last) })
+            }
+            _ => Ok(()),
         })?;
-        let newest = newest.ok_or(Error::Cancelled)?;
         let pages = written.pages;
-        self.first = written.first.or(self.first);
-        self.seen = files.last().copied();
+        (self.sum, self.first) = (sum(&written), written.first.or(self.first));
+        self.seen = Some(*last);
         self.reached(newest.txids.max, newest.tag())?;
         tracing::debug!(from = ?txid, to = %newest.txids.max, files = files.len(), pages, "followed");
         let (txid, timestamp) = (newest.txids.max, newest.timestamp);
@@ -335,7 +342,7 @@ impl Follower {
         }
         self.claim.forget()?;
         self.txid = None;
-        let written = self.copy()?.change(|pages| {
+        let change = |pages: &mut Pages<'_>| {
             let mut page = vec![0; page_size.bytes()];
             let all = (1..=restored.pages).filter_map(Pgno::new);
             for pgno in all.filter(|pgno| *pgno != page_size.lock_page()) {
@@ -352,9 +359,11 @@ impl Follower {
             if !same_history {
                 pages.forget_schema()?;
             }
-            Ok(restored.pages)
-        })?;
-        (self.lineage, self.first, self.seen) = (None, written.first, Some(last));
+            Ok((restored.pages, ()))
+        };
+        let (written, ()) = self.copy()?.change(change, |_, ()| Ok(()))?;
+        (self.lineage, self.sum) = (None, None);
+        (self.first, self.seen) = (written.first, Some(last));
         self.reached(txid, tag)?;
         let (pages, timestamp) = (written.pages, restored.timestamp);
         Ok(Advance { txid, timestamp, files, pages, whole: true })
@@ -372,7 +381,7 @@ impl Follower {
         let Some(txid) = outcome.txid else {
             return Err(Error::NoCopy { path: self.path.clone() });
         };
-        (self.lineage, self.seen) = (None, None);
+        (self.lineage, self.sum, self.seen) = (None, None, None);
         self.first = first_page(&self.path, &outcome)?;
         self.reached(txid, tag_at(&*request.storage, txid))?;
         let (timestamp, files) = (outcome.timestamp, outcome.files);
@@ -382,17 +391,18 @@ impl Follower {
     /// A file that does not say its history goes on with the one before.
     fn reached(&mut self, txid: Txid, tag: Option<Tag>) -> Result<(), Error> {
         let lineage = tag.map(|tag| tag.lineage).or(self.lineage);
-        let proof = match tag.zip(self.first) {
+        let sum = tag.map(|tag| tag.sum).or(self.sum);
+        let proof = match sum.zip(self.first) {
             None => None,
-            Some((tag, first)) => {
-                let mut sum = RollingSum::from_checksum(tag.sum);
+            Some((sum, first)) => {
+                let mut sum = RollingSum::from_checksum(sum);
                 sum.remove(first);
                 sum.add(self.copy()?.first_sum()?);
                 Some(Proof { sum: sum.checksum(), first })
             }
         };
         self.claim.holds(txid, lineage, proof)?;
-        (self.txid, self.lineage, self.sum) = (Some(txid), lineage, tag.map(|tag| tag.sum));
+        (self.txid, self.lineage, self.sum) = (Some(txid), lineage, sum);
         Ok(())
     }
 
