@@ -123,7 +123,11 @@ impl Follower {
                 }
             },
         };
-        let (txid, lineage) = (claim.txid()?, claim.lineage());
+        let txid = match &made {
+            Some((_, outcome)) => outcome.txid,
+            None => claim.txid()?,
+        };
+        let lineage = claim.lineage();
         let current = made.as_ref().map_or(0, |(index, _)| *index);
         let first = match &made {
             // Before SQLite opens it.
@@ -145,6 +149,7 @@ impl Follower {
             looked_at_all: None,
             broken_looks: 0,
         };
+        // Before it is said to be there: what others write to it from now on is seen.
         follower.copy()?;
         match (&made, txid) {
             (Some((index, _)), Some(txid)) => {
@@ -422,11 +427,10 @@ fn make(
 ) -> Result<(usize, Outcome), Error> {
     claim.begin()?;
     let (index, outcome) = run_any(requests, progress)?;
-    let replica = || requests[index].storage.url();
-    let txid = outcome.txid.ok_or_else(|| Error::NotFollowable { replica: replica() })?;
-    let tag = tag_at(&*requests[index].storage, txid);
-    claim.holds(txid, tag.map(|tag| tag.lineage), None)?;
-    Ok((index, outcome))
+    match outcome.txid {
+        Some(_) => Ok((index, outcome)),
+        None => Err(Error::NotFollowable { replica: requests[index].storage.url() }),
+    }
 }
 
 /// The sum of page 1 of a file that was just restored.
