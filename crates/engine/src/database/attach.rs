@@ -228,8 +228,10 @@ impl Database {
     /// What is wrong with the local files that the replica lacks, or with the last one.
     fn damaged(&self, here: &[Txid], remote: &Remote) -> Result<Option<String>, Error> {
         let lacking = here.iter().filter(|txid| Some(**txid) > remote.last);
-        for txid in lacking.chain(here.last()) {
-            let name = (Level::L0, TxidRange::single(*txid));
+        let captured = lacking.chain(here.last()).map(|it| (Level::L0, TxidRange::single(*it)));
+        let snapshots = self.local.snapshots()?;
+        let snapshots = snapshots.iter().map(|object| (object.level, object.txids));
+        for name in captured.chain(snapshots) {
             match self.local.verify(name, |_, _| ()) {
                 Ok(_) => {}
                 Err(error @ Error::Damaged { .. }) => return Ok(Some(error.to_string())),
