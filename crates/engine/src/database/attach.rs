@@ -1,6 +1,7 @@
 //! How a database is attached: where its history goes on, and what it begins with.
 
 use std::cmp::Reverse;
+use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -44,8 +45,13 @@ impl Database {
     /// Attaches to the database if it is there, and brings the history up to it.
     pub(super) fn attach(&self) -> Result<Option<Attached>, Error> {
         let path = &self.options.path;
-        if std::fs::metadata(path).map_or(true, |meta| meta.len() == 0) {
-            return Ok(None);
+        match std::fs::metadata(path) {
+            Ok(file) if file.len() > 0 => {}
+            // It may well be there.
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(sqlite::Error::Io { path: path.clone(), source }.into());
+            }
+            _ => return Ok(None),
         }
         if !self.around.views.recall() {
             return Err(Error::Turn); // a snapshot still reads what would be opened anew
