@@ -211,11 +211,10 @@ impl Database {
 
     /// What was committed to a database that is gone from its path: we still hold it open.
     fn capture_rest(&self, attached: &mut Attached) -> Result<(), Error> {
-        let moment = Moment::now();
         let tip = attached.live.tip()?;
         if let Advance::After(frame) = attached.history.position.advance_pinned(&tip) {
             attached.history.capture(&attached.live, &self.local, &tip, frame)?;
-            self.offer(attached, moment);
+            self.offer(attached, None);
         }
         Ok(())
     }
@@ -254,25 +253,40 @@ impl Database {
         if forced {
             self.uploaders.iter().for_each(|uploader| uploader.hurry());
         }
-        if !self.offer(attached, moment) && captured_all {
-            self.uploaders.iter().for_each(|uploader| uploader.nothing_new(moment, forced));
+        let covers = Some(moment).filter(|_| captured_all && self.is_in_place(attached));
+        let offered = self.offer(attached, covers);
+        if let Some(moment) = covers {
+            if !offered {
+                self.uploaders.iter().for_each(|uploader| uploader.nothing_new(moment, forced));
+            }
+            self.took_note(moment, forced);
         }
         if captured_all {
-            self.took_note(moment, forced);
             self.spot_check(attached, &tip)?;
-            self.offer(attached, moment);
+            self.offer(attached, covers);
         }
         if self.around.views.is_asked() {
-            self.give_view(attached, moment)?;
+            self.give_view(attached, covers)?;
         }
         if urgency == Urgency::Hard || (urgency == Urgency::Soft && captured_all) {
-            self.checkpoint(attached, urgency, moment)?;
+            self.checkpoint(attached, urgency, covers)?;
         }
         if urgency != Urgency::Hard {
             attached.checkpointer.write_behind(&attached.live, &tip)?;
         }
         self.shared.wal_bytes(frame_offset(page_size, tip.frame + 1));
         self.next(attached, &tip, captured_all)
+    }
+
+    /// Whether what is captured here says anything of the database at the path. If not, that comes
+    /// next.
+    fn is_in_place(&self, attached: &mut Attached) -> bool {
+        let in_place = attached.live.placement().is_ok_and(|it| it == Placement::Same);
+        if !in_place {
+            attached.next_placement = Instant::now();
+            self.shared.wake_capture();
+        }
+        in_place
     }
 
     /// Everything was captured that was there at this moment.
@@ -303,7 +317,7 @@ impl Database {
         &self,
         attached: &mut Attached,
         urgency: Urgency,
-        moment: Moment,
+        covers: Option<Moment>,
     ) -> Result<(), Error> {
         let Attached { live, history, checkpointer, pace, .. } = attached;
         let began = Instant::now();
@@ -317,21 +331,22 @@ impl Database {
             let reason = discontinuity(error)?;
             self.rebase(attached, &reason)?;
         }
-        self.offer(attached, moment);
+        self.offer(attached, covers);
         self.look_over(attached)
     }
 
-    /// Tells the uploader of new transactions, if there are any; with the last, all is there that
-    /// was committed by `moment`.
-    fn offer(&self, attached: &mut Attached, moment: Moment) -> bool {
+    /// Tells the uploader of new transactions, if there are any. The last one `covers` what was
+    /// committed before.
+    fn offer(&self, attached: &mut Attached, covers: Option<Moment>) -> bool {
+        let since = Instant::now();
         let fresh = std::mem::take(&mut attached.history.fresh);
         let Some((last, _)) = fresh.last() else { return false };
         let pending = |(txid, created): &(Txid, Timestamp)| Pending {
             level: Level::L0,
             txids: TxidRange::single(*txid),
             created: *created,
-            since: moment.instant,
-            covers: (txid == last).then_some(moment),
+            since,
+            covers: covers.filter(|_| txid == last),
         };
         for uploader in &self.uploaders {
             uploader.push(fresh.iter().map(pending));
@@ -341,7 +356,7 @@ impl Database {
     }
 
     /// Captures up to a view of the whole database, and gives that to those who make snapshots.
-    fn give_view(&self, attached: &mut Attached, moment: Moment) -> Result<(), Error> {
+    fn give_view(&self, attached: &mut Attached, covers: Option<Moment>) -> Result<(), Error> {
         let view = attached.live.pin_view(self.options.busy_timeout)?;
         let tip = view.tip();
         match attached.history.position.advance_pinned(&tip) {
@@ -349,7 +364,7 @@ impl Database {
             Advance::After(frame) => self.capture(attached, &tip, frame)?,
             Advance::Broken(reason) => self.rebase(attached, &reason)?,
         }
-        self.offer(attached, moment);
+        self.offer(attached, covers);
         let history = &attached.history;
         if history.position == Position::at(&tip) {
             let sum = history.sums.as_ref().map(|sums| sums.state().sum.checksum());

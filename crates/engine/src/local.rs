@@ -183,10 +183,15 @@ impl Local {
         Ok(files.into_iter().filter(|f| f.txids.min == f.txids.max).collect())
     }
 
+    /// The snapshots that wait for their upload.
+    pub(crate) fn snapshots(&self) -> Result<Vec<Object>, Error> {
+        Ok(self.files.list(Level::SNAPSHOT, Txid::FIRST)?)
+    }
+
     /// The captured files, and snapshots that wait for their upload.
     pub(crate) fn staged(&self) -> Result<Vec<Object>, Error> {
         let mut files = self.files()?;
-        files.extend(self.files.list(Level::SNAPSHOT, Txid::FIRST)?);
+        files.extend(self.snapshots()?);
         Ok(files)
     }
 

@@ -29,6 +29,9 @@ const DROP_EVERY: u32 = 16;
 const MAX_BATCH: usize = 256;
 /// Most bytes of them.
 const MAX_BATCH_BYTES: u64 = 64 << 20;
+/// A file that has waited for longer is looked through before its upload: it is not what was just
+/// written any more, but what the disk makes of that.
+const AGED: Duration = Duration::from_secs(2);
 
 /// Uploads to one replica.
 #[derive(Debug)]
@@ -314,18 +317,36 @@ impl Uploader {
                 Ok(Some(object.txids.max))
             }
             Err(_) if self.lock().epoch != epoch => Ok(None),
-            Err(_) if next.iter().any(|it| !self.local.path(it.level, it.txids).exists()) => {
-                self.start_over("a captured file vanished before its upload", epoch);
-                Ok(None)
-            }
-            Err(Error::Storage(error)) => Err(error),
-            Err(error) => Err(storage::Error::from_io("the local state", io::Error::other(error))),
+            Err(error) => match (self.loss(&next, &error), error) {
+                (Some(loss), _) => {
+                    self.start_over(&loss, epoch);
+                    Ok(None)
+                }
+                (None, Error::Storage(error)) => Err(error),
+                (None, e) => Err(storage::Error::from_io("the local state", io::Error::other(e))),
+            },
         }
+    }
+
+    /// Why these files cannot be uploaded any more, if that is what the error comes from.
+    fn loss(&self, files: &[Pending], error: &Error) -> Option<String> {
+        if files.iter().any(|it| !self.local.path(it.level, it.txids).exists()) {
+            return Some("a captured file vanished before its upload".to_string());
+        }
+        if matches!(error, Error::Storage(_)) {
+            return None;
+        }
+        let damages = files.iter().filter_map(|it| self.verify(it).err());
+        damages.filter(|it| matches!(it, Error::Damaged { .. })).map(|it| it.to_string()).next()
+    }
+
+    fn verify(&self, file: &Pending) -> Result<(), Error> {
+        self.local.verify((file.level, file.txids), |_, _| ()).map(|_| ())
     }
 
     fn store(&self, files: &[Pending]) -> Result<Object, Error> {
         let storage = &*self.replica.storage;
-        let [Pending { level, txids, created, .. }] = files else {
+        let [file @ Pending { level, txids, created, .. }] = files else {
             let source = |it: &Pending| {
                 let Pending { level, txids, created, .. } = *it;
                 Object { level, txids, size: self.size(it), created }
@@ -333,6 +354,9 @@ impl Uploader {
             let sources: Vec<Object> = files.iter().map(source).collect();
             return compact(&sources, Level::L0, &self.local, storage);
         };
+        if file.since.elapsed() >= AGED {
+            self.verify(file)?;
+        }
         let path = self.local.path(*level, *txids);
         Ok(storage.put_file(*level, *txids, *created, &path)?)
     }

@@ -79,9 +79,12 @@ impl Error {
         match source.sqlite_error_code() {
             Some(DatabaseBusy | DatabaseLocked) => Error::Busy { path },
             Some(NotADatabase) => Error::NotADatabase { path },
-            Some(CannotOpen | ReadOnly | PermissionDenied) => {
-                Error::Denied { path, reason: source.to_string() }
+            // It does not say which of them.
+            Some(CannotOpen) => {
+                let hint = "may this user read and write it, its -wal, its -shm and their folder?";
+                Error::Denied { path, reason: format!("{source}; {hint}") }
             }
+            Some(ReadOnly | PermissionDenied) => Error::Denied { path, reason: source.to_string() },
             _ => Error::Sqlite { path, source },
         }
     }

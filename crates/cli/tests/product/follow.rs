@@ -393,6 +393,51 @@ fn another_history_is_told_apart_though_nothing_was_followed_before() {
     follower.stop();
 }
 
+/// By its transactions alone, there is nothing new.
+#[test]
+fn another_history_that_ends_at_the_same_transaction_is_told_apart() {
+    let _turn = turn::shared();
+    let ours = Stage::new("follow-same-end", Mix::Small);
+    let mut theirs = Stage::new("follow-same-end-other", Mix::Small);
+    theirs.workload.seed += 1;
+    for stage in [&ours, &theirs] {
+        let mut app = stage.create(Layout::default());
+        for _ in 0..3 {
+            stage.workload.commit_many(&mut app, 3);
+            stage.tool.replicate_once(&stage.db, &stage.replica);
+        }
+    }
+    assert_eq!(ours.replica.last_txid(), theirs.replica.last_txid());
+    let copy = ours.scratch.path("copy.db");
+    let follower = ours.tool.follow(&ours.replica, &copy);
+    await_made(&copy);
+    let db = reader(&copy);
+    await_copy(&db, &mut ours.oracle(), 9);
+    ours.await_logged(&follower, 0, &["following"]);
+    let await_content = |of: &Stage| {
+        wait::until("the other history in the copy", PATIENCE, || {
+            (look(&db, &mut of.oracle()) == Ok(9)).then_some(())
+        });
+    };
+
+    swap(&ours.replica, &theirs.replica);
+    await_content(&theirs);
+    assert!(follower.log().contains("another history"), "{}", follower.log());
+    follower.stop();
+
+    swap(&ours.replica, &theirs.replica);
+    let follower = ours.tool.follow(&ours.replica, &copy);
+    await_content(&ours);
+    follower.stop();
+}
+
+fn swap(one: &Replica, other: &Replica) {
+    let aside = one.path().with_extension("aside");
+    for (from, to) in [(one.path(), &*aside), (other.path(), one.path()), (&aside, other.path())] {
+        fs::rename(from, to).expect("rename a replica");
+    }
+}
+
 /// SQLite counts on page 1 whenever it writes it: the copy's is never quite the replica's.
 #[test]
 fn a_copy_that_followed_page_1_is_not_taken_for_damaged() {

@@ -114,6 +114,36 @@ fn a_staged_file_that_a_power_cut_has_emptied_is_not_uploaded() {
 }
 
 #[test]
+fn a_staged_file_that_rots_while_the_storage_is_away_is_not_uploaded() {
+    let _turn = turn::shared();
+    let stage = Stage::new("heal-rotten", Mix::Small);
+    let mut app = stage.create(Layout::default());
+    let replicator = stage.replicate_first();
+    let n = stage.workload.commit_many(&mut app, 5);
+    stage.tool.await_n(&stage.replica, n);
+    let away = stage.scratch.path("away");
+    fs::rename(stage.replica.path(), &away).expect("take the replica away");
+    fs::write(stage.replica.path(), b"not a directory").expect("put a file in its place");
+    let staged = Replica::new(stage.local_state());
+    let first = staged.last_txid() + 1;
+    wait::until("files that wait for their upload", PATIENCE, || {
+        stage.workload.commit_many(&mut app, 1);
+        (staged.last_txid() >= first + 4).then_some(())
+    });
+    let rotten = staged.files().into_iter().find(|file| file.min == first).expect("the first");
+    let mut bytes = fs::read(&rotten.path).expect("read a staged file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&rotten.path, bytes).expect("damage it");
+    fs::remove_file(stage.replica.path()).expect("remove the file in its place");
+    fs::rename(&away, stage.replica.path()).expect("bring the replica back");
+    let n = stage.workload.commit_many(&mut app, 1);
+    stage.tool.await_n(&stage.replica, n);
+    replicator.stop();
+    stage.expect_all_right(n);
+}
+
+#[test]
 fn a5_a_replica_of_another_database_is_not_continued() {
     let _turn = turn::shared();
     let stage = Stage::new("heal-foreign", Mix::Small);

@@ -1,6 +1,7 @@
 //! How a database is attached: where its history goes on, and what it begins with.
 
 use std::cmp::Reverse;
+use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -45,8 +46,13 @@ impl Database {
     /// Attaches to the database if it is there, and brings the history up to it.
     pub(super) fn attach(&self) -> Result<Option<Attached>, Error> {
         let path = &self.options.path;
-        if std::fs::metadata(path).map_or(true, |meta| meta.len() == 0) {
-            return Ok(None);
+        match std::fs::metadata(path) {
+            Ok(file) if file.len() > 0 => {}
+            // It may well be there.
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(sqlite::Error::Io { path: path.clone(), source }.into());
+            }
+            _ => return Ok(None),
         }
         if !self.around.views.recall() {
             return Err(Error::Turn); // a snapshot still reads what would be opened anew
@@ -61,12 +67,14 @@ impl Database {
             // What is staged already goes out, whatever becomes of the database.
             self.restart_uploads(&remotes, &holes, None, None)?;
         }
+        // Before the path is looked at: what is there then holds all that was committed to it.
+        let began = Moment::now();
         let mut live = match Live::attach(path, &self.live_options()) {
             Ok(live) => live,
             Err(sqlite::Error::Missing { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let (began, imprint) = (Moment::now(), live.imprint()?);
+        let imprint = live.imprint()?;
         let mut history = match start {
             Start::Fresh => self.begin(&mut live, None)?,
             Start::Anchor { after, reason } => {
@@ -139,7 +147,7 @@ impl Database {
         let remotes = self.look(false)?;
         let (start, holes) = self.start(&here, &remotes)?;
         if matches!(start, Start::Continue(_)) {
-            self.restart_uploads(&remotes, &holes, Some(Moment::now()), None)?;
+            self.restart_uploads(&remotes, &holes, None, None)?;
         }
         Ok(())
     }
@@ -228,8 +236,10 @@ impl Database {
     /// What is wrong with the local files that the replica lacks, or with the last one.
     fn damaged(&self, here: &[Txid], remote: &Remote) -> Result<Option<String>, Error> {
         let lacking = here.iter().filter(|txid| Some(**txid) > remote.last);
-        for txid in lacking.chain(here.last()) {
-            let name = (Level::L0, TxidRange::single(*txid));
+        let captured = lacking.chain(here.last()).map(|it| (Level::L0, TxidRange::single(*it)));
+        let snapshots = self.local.snapshots()?;
+        let snapshots = snapshots.iter().map(|object| (object.level, object.txids));
+        for name in captured.chain(snapshots) {
             match self.local.verify(name, |_, _| ()) {
                 Ok(_) => {}
                 Err(error @ Error::Damaged { .. }) => return Ok(Some(error.to_string())),

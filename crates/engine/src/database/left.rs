@@ -61,7 +61,8 @@ impl Database {
 
     fn end_leaving(&self, attached: &mut Attached, moment: Moment) -> Result<Option<Next>, Error> {
         self.take_back(attached)?;
-        self.offer(attached, moment);
+        let covers = Some(moment).filter(|_| self.is_in_place(attached));
+        self.offer(attached, covers);
         Ok(None)
     }
 
@@ -86,8 +87,11 @@ impl Database {
             let reason = discontinuity(error)?;
             self.rebase(attached, &reason)?;
         }
-        self.offer(attached, moment);
-        self.took_note(moment, false);
+        let covers = Some(moment).filter(|_| self.is_in_place(attached));
+        self.offer(attached, covers);
+        if covers.is_some() {
+            self.took_note(moment, false);
+        }
         attached.next_sync = moment.instant + self.options.sync_interval;
         Ok(())
     }

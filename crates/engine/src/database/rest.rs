@@ -135,7 +135,7 @@ impl Database {
     fn rest(&self, state: &mut State) -> Result<(), Error> {
         let Some(attached) = &mut state.attached else { return Ok(()) };
         if attached.live.backfilled()? < attached.last_tip.frame {
-            self.checkpoint(attached, Urgency::Soft, Moment::now())?;
+            self.checkpoint(attached, Urgency::Soft, None)?;
         }
         let trace = |path: &Path| {
             let trace = Trace::of(path).map_err(|error| Error::local(path, error))?;
@@ -161,9 +161,8 @@ impl Database {
 
     fn leave(&self, state: &mut State, looks: Looks) -> Result<(), Error> {
         let Some(attached) = &mut state.attached else { return Ok(()) };
-        let moment = Moment::now();
         self.take_back(attached)?;
-        self.offer(attached, moment);
+        self.offer(attached, None);
         if !attached.history.fresh.is_empty() {
             return Ok(());
         }
@@ -227,7 +226,7 @@ impl Database {
         let imprint = live.imprint()?;
         let history = self.resume(&mut live, &last, imprint)?;
         let mut attached = self.attached(live, history, imprint, seat)?;
-        self.offer(&mut attached, moment);
+        self.offer(&mut attached, Some(moment));
         Ok(Some(attached))
     }
 }

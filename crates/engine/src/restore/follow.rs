@@ -6,21 +6,25 @@
 
 mod claim;
 mod copy;
+mod history;
+mod source;
 
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ltx::{Checksum, Decoder, Header, Level, Pgno, RollingSum, Tag, Timestamp, Txid, page_sum};
-use storage::{Object, Storage};
+use ltx::{Checksum, Header, Level, Pgno, RollingSum, Tag, Timestamp, Txid, page_sum};
+use storage::Object;
 
 use super::error::name;
 use super::output::{Output, resolve};
 use super::plan::{Onward, onward};
 use super::{Error, Found, Outcome, Progress, Request, Target, fill, find_plan, list, run_any};
 use claim::{Claim, Proof};
-use copy::{Copy, Pages};
+use copy::{Copy, Pages, Written};
+use history::{tag, tag_at};
+use source::{Seen, Source};
 
 /// How often all levels are looked at, and not only the one where new files appear.
 const FULL_LOOK: Duration = Duration::from_secs(60);
@@ -39,8 +43,11 @@ pub struct Follower {
     /// What the copy holds; unknown if an attempt to make it was cut off.
     txid: Option<Txid>,
     lineage: Option<u64>,
-    /// The sum of page 1 as the replica has it, if it is known.
+    /// The sum of its pages, and that of page 1, as the replica has them, if they are known.
+    sum: Option<Checksum>,
     first: Option<Checksum>,
+    /// What ended at its transaction when the replica was listed last.
+    seen: Option<Object>,
     /// When the copy was last known to hold everything.
     current_at: Instant,
     looked_at_all: Option<Instant>,
@@ -116,12 +123,16 @@ impl Follower {
                 }
             },
         };
-        let (txid, lineage) = (claim.txid()?, claim.lineage());
+        let txid = match &made {
+            Some((_, outcome)) => outcome.txid,
+            None => claim.txid()?,
+        };
+        let lineage = claim.lineage();
         let current = made.as_ref().map_or(0, |(index, _)| *index);
-        let first = match (&made, txid) {
+        let first = match &made {
             // Before SQLite opens it.
-            (Some((_, outcome)), _) => first_page(&path, outcome)?,
-            (None, txid) => txid.and_then(|txid| claim.proof(txid)).map(|proof| proof.first),
+            Some((_, outcome)) => first_page(&path, outcome)?,
+            None => None,
         };
         let mut follower = Follower {
             requests,
@@ -130,12 +141,15 @@ impl Follower {
             claim,
             txid,
             lineage,
+            sum: None,
             first,
+            seen: None,
             path,
             current_at: Instant::now(),
             looked_at_all: None,
             broken_looks: 0,
         };
+        // Before it is said to be there: what others write to it from now on is seen.
         follower.copy()?;
         match (&made, txid) {
             (Some((index, _)), Some(txid)) => {
@@ -150,14 +164,18 @@ impl Follower {
     /// Whether the copy is what it was left as. Nobody watched what was written to it since.
     fn prove(&mut self) -> Result<(), Error> {
         let Some(txid) = self.txid else { return Ok(()) };
-        // An update that was cut off is done again.
         let Some(proof) = self.claim.proof(txid) else { return Ok(()) };
-        if self.copy()?.sum()? != proof.sum {
+        if self.copy()?.sum()? == proof.sum {
+            let mut sum = RollingSum::from_checksum(proof.sum);
+            sum.remove(self.copy()?.first_sum()?);
+            sum.add(proof.first);
+            (self.sum, self.first) = (Some(sum.checksum()), Some(proof.first));
+        } else if self.claim.intended() == Some(txid) {
             let db = self.path.display();
             tracing::error!(%db, %txid, "the copy is not what it was left as: that is undone");
             self.txid = None;
             self.claim.forget()?;
-        }
+        } // else an update may have been cut off after all of it was there: it is done again
         Ok(())
     }
 
@@ -181,7 +199,7 @@ impl Follower {
             Ok(Step::Stays | Step::Advanced(_)) => self.current_at = looked,
             Err(_) => {
                 self.current = (self.current + 1) % self.requests.len();
-                self.looked_at_all = None;
+                (self.looked_at_all, self.seen) = (None, None);
             }
         }
         step.map(|step| match step {
@@ -198,7 +216,15 @@ impl Follower {
             self.claim.forget()?;
         }
         let Some(txid) = self.txid else { return self.apply_whole(progress).map(Step::Advanced) };
-        let onward = self.look(txid)?;
+        let onward = match self.look(txid) {
+            Err(why @ Error::OtherHistory { .. }) => return self.go_over(&why, progress),
+            // Compacted and deleted since the listing.
+            Err(error) if error.is_vanished_object() => {
+                self.looked_at_all = None;
+                return Ok(Step::Waits);
+            }
+            look => look?,
+        };
         if onward != Onward::Broken {
             self.broken_looks = 0;
         }
@@ -210,13 +236,8 @@ impl Follower {
             Onward::Nothing => Ok(Step::Stays),
             Onward::Files(files) if !reaches(&files) && !self.is_other()? => Ok(Step::Waits),
             Onward::Files(files) => match self.apply(&files, progress) {
-                Err(Error::OtherHistory { object }) => {
-                    tracing::warn!(
-                        db,
-                        object,
-                        "the replica has another history now: its newest state is restored"
-                    );
-                    self.apply_whole(progress).map(Step::Advanced)
+                Err(why @ (Error::OtherHistory { .. } | Error::Unproven { .. })) => {
+                    self.go_over(&why, progress)
                 }
                 Err(Error::PageSizeChange { .. }) => self.replace(progress).map(Step::Advanced),
                 // Compacted and deleted since the listing.
@@ -238,31 +259,32 @@ impl Follower {
         }
     }
 
-    /// Whether the replica, which ends before the copy, does not only lag behind another one: it
-    /// has another history, or is the only one.
-    fn is_other(&self) -> Result<bool, Error> {
-        let storage = &*self.requests[self.current].storage;
-        let plan = find_plan(storage, Target::Latest)?;
-        let found = tag(storage, plan.last())?.map(|tag| tag.lineage);
-        Ok(match self.lineage.zip(found) {
-            Some((ours, found)) => ours != found,
-            None => self.requests.len() == 1,
-        })
+    /// Leaves the way over single files.
+    fn go_over(&mut self, why: &Error, progress: &dyn Progress) -> Result<Step, Error> {
+        let db = self.path.display();
+        tracing::warn!(%db, %why, "the replica's newest state is restored");
+        self.apply_whole(progress).map(Step::Advanced)
     }
 
     /// The way from a transaction to the newest one.
     fn look(&mut self, txid: Txid) -> Result<Onward, Error> {
-        let storage = &*self.requests[self.current].storage;
+        let storage = self.requests[self.current].storage.clone();
         let full = self.looked_at_all.is_none_or(|looked| looked.elapsed() >= FULL_LOOK);
         if !full {
-            let fresh = storage.list(Level::L0, txid.next())?;
-            match onward(&fresh, txid) {
-                _ if fresh.is_empty() => return Ok(Onward::Nothing),
-                files @ Onward::Files(_) => return Ok(files),
-                _ => {}
+            let fresh = storage.list(Level::L0, self.list_from(txid))?;
+            self.expect_same(&fresh, txid)?;
+            let here = match fresh.is_empty() {
+                true => Onward::Nothing,
+                false => onward(&fresh, txid),
+            };
+            let is_known = matches!(here, Onward::Nothing | Onward::Files(_));
+            if is_known && !self.lost_sight(&fresh, txid) {
+                return Ok(here);
             }
         }
-        let onward = onward(&list(storage)?, txid);
+        let all = list(&*storage)?;
+        self.expect_same(&all, txid)?;
+        let onward = onward(&all, txid);
         let settled = matches!(onward, Onward::Nothing | Onward::Files(_));
         self.looked_at_all = settled.then(Instant::now);
         Ok(onward)
@@ -272,14 +294,13 @@ impl Follower {
     fn apply(&mut self, files: &[Object], progress: &dyn Progress) -> Result<Advance, Error> {
         let storage = self.requests[self.current].storage.clone();
         let (txid, known) = (self.txid, self.lineage);
-        if let Some(last) = files.last() {
-            self.claim.intend(last.txids.max, known)?;
-        }
+        let base = self.sum.zip(self.first);
+        let last = files.last().ok_or(Error::Cancelled)?;
+        self.claim.intend(last.txids.max, known)?;
         let copy = self.copy()?;
         let page_size = copy.page_size();
-        let mut newest: Option<Header> = None;
-        let written = copy.change(|pages| {
-            let mut seen = Seen::default();
+        let change = |pages: &mut Pages<'_>| {
+            let (mut seen, mut newest) = (Seen::default(), None);
             for file in files.iter().rev() {
                 let mut source = Source { storage: &*storage, file, progress };
                 let header = source.apply(pages, page_size, newest.as_ref(), &mut seen)?;
@@ -289,11 +310,19 @@ impl Follower {
                 }
                 newest.get_or_insert(header);
             }
-            newest.map(|header| header.commit).ok_or(Error::Cancelled)
+            let newest: Header = newest.ok_or(Error::Cancelled)?;
+            Ok((newest.commit, newest))
+        };
+        let sum = |written: &Written| base.map(|(sum, first)| written.sum(sum, first));
+        let (written, newest) = copy.change(change, |written, newest| match newest.tag() {
+            Some(tag) if sum(written) != Some(tag.sum) => {
+                Err(Error::Unproven { object: name(&*storage, last) })
+            }
+            _ => Ok(()),
         })?;
-        let newest = newest.ok_or(Error::Cancelled)?;
         let pages = written.pages;
-        self.first = written.first.or(self.first);
+        (self.sum, self.first) = (sum(&written), written.first.or(self.first));
+        self.seen = Some(*last);
         self.reached(newest.txids.max, newest.tag())?;
         tracing::debug!(from = ?txid, to = %newest.txids.max, files = files.len(), pages, "followed");
         let (txid, timestamp) = (newest.txids.max, newest.timestamp);
@@ -304,7 +333,7 @@ impl Follower {
     fn apply_whole(&mut self, progress: &dyn Progress) -> Result<Advance, Error> {
         let request = self.requests[self.current].clone();
         let plan = find_plan(&*request.storage, Target::Latest)?;
-        let tag = tag(&*request.storage, plan.last())?;
+        let (tag, last) = (tag(&*request.storage, plan.last())?, *plan.last());
         let (files, txid) = (plan.files().len(), plan.txid());
         let temp = Output::beside(&self.path).create_temp()?;
         let restored = fill(&request, &Found::Ltx(plan), &temp, progress)?;
@@ -318,7 +347,7 @@ impl Follower {
         }
         self.claim.forget()?;
         self.txid = None;
-        let written = self.copy()?.change(|pages| {
+        let change = |pages: &mut Pages<'_>| {
             let mut page = vec![0; page_size.bytes()];
             let all = (1..=restored.pages).filter_map(Pgno::new);
             for pgno in all.filter(|pgno| *pgno != page_size.lock_page()) {
@@ -335,10 +364,11 @@ impl Follower {
             if !same_history {
                 pages.forget_schema()?;
             }
-            Ok(restored.pages)
-        })?;
-        self.lineage = None;
-        self.first = written.first;
+            Ok((restored.pages, ()))
+        };
+        let (written, ()) = self.copy()?.change(change, |_, ()| Ok(()))?;
+        (self.lineage, self.sum) = (None, None);
+        (self.first, self.seen) = (written.first, Some(last));
         self.reached(txid, tag)?;
         let (pages, timestamp) = (written.pages, restored.timestamp);
         Ok(Advance { txid, timestamp, files, pages, whole: true })
@@ -356,7 +386,7 @@ impl Follower {
         let Some(txid) = outcome.txid else {
             return Err(Error::NoCopy { path: self.path.clone() });
         };
-        self.lineage = None;
+        (self.lineage, self.sum, self.seen) = (None, None, None);
         self.first = first_page(&self.path, &outcome)?;
         self.reached(txid, tag_at(&*request.storage, txid))?;
         let (timestamp, files) = (outcome.timestamp, outcome.files);
@@ -366,18 +396,18 @@ impl Follower {
     /// A file that does not say its history goes on with the one before.
     fn reached(&mut self, txid: Txid, tag: Option<Tag>) -> Result<(), Error> {
         let lineage = tag.map(|tag| tag.lineage).or(self.lineage);
-        let proof = match tag.zip(self.first) {
+        let sum = tag.map(|tag| tag.sum).or(self.sum);
+        let proof = match sum.zip(self.first) {
             None => None,
-            Some((tag, first)) => {
-                let mut sum = RollingSum::from_checksum(tag.sum);
+            Some((sum, first)) => {
+                let mut sum = RollingSum::from_checksum(sum);
                 sum.remove(first);
                 sum.add(self.copy()?.first_sum()?);
                 Some(Proof { sum: sum.checksum(), first })
             }
         };
         self.claim.holds(txid, lineage, proof)?;
-        self.txid = Some(txid);
-        self.lineage = lineage;
+        (self.txid, self.lineage, self.sum) = (Some(txid), lineage, sum);
         Ok(())
     }
 
@@ -397,11 +427,10 @@ fn make(
 ) -> Result<(usize, Outcome), Error> {
     claim.begin()?;
     let (index, outcome) = run_any(requests, progress)?;
-    let replica = || requests[index].storage.url();
-    let txid = outcome.txid.ok_or_else(|| Error::NotFollowable { replica: replica() })?;
-    let tag = tag_at(&*requests[index].storage, txid);
-    claim.holds(txid, tag.map(|tag| tag.lineage), None)?;
-    Ok((index, outcome))
+    match outcome.txid {
+        Some(_) => Ok((index, outcome)),
+        None => Err(Error::NotFollowable { replica: requests[index].storage.url() }),
+    }
 }
 
 /// The sum of page 1 of a file that was just restored.
@@ -411,79 +440,6 @@ fn first_page(path: &Path, outcome: &Outcome) -> Result<Option<Checksum>, Error>
     let read = fs::File::open(path).and_then(|file| file.read_exact_at(&mut page, 0));
     read.map_err(|error| Error::output(path, error))?;
     Ok(Some(page_sum(Pgno::FIRST, &page)))
-}
-
-/// The history that a transaction belongs to and the sum of its pages, as far as a file says them.
-fn tag_at(storage: &dyn Storage, txid: Txid) -> Option<Tag> {
-    let plan = find_plan(storage, Target::Txid(txid)).ok()?;
-    tag(storage, plan.last()).ok().flatten()
-}
-
-/// A file that is applied.
-struct Source<'a> {
-    storage: &'a dyn Storage,
-    file: &'a Object,
-    progress: &'a dyn Progress,
-}
-
-impl Source<'_> {
-    /// Writes those pages that no newer file held and that are in the newest state.
-    fn apply(
-        &mut self,
-        pages: &mut Pages<'_>,
-        page_size: ltx::PageSize,
-        newest: Option<&Header>,
-        seen: &mut Seen,
-    ) -> Result<Header, Error> {
-        let Source { storage, file, progress } = self;
-        let damaged = |error| Error::damaged(*storage, file, error);
-        let reader = storage.open(file.level, file.txids, 0)?;
-        let mut decoder = Decoder::new(reader).map_err(damaged)?;
-        let header = *decoder.header();
-        if header.txids != file.txids {
-            return Err(Error::Misnamed { object: name(*storage, file), holds: header.txids });
-        }
-        if header.page_size != page_size {
-            let (object, found) = (name(*storage, file), header.page_size);
-            return Err(Error::PageSizeChange { object, found, newest: page_size });
-        }
-        let count = newest.unwrap_or(&header).commit;
-        let mut page = vec![0; page_size.bytes()];
-        while let Some(pgno) = decoder.next_page(&mut page).map_err(damaged)? {
-            if progress.cancelled() {
-                return Err(Error::Cancelled);
-            }
-            if pgno.get() <= count && seen.insert(pgno) {
-                pages.put(pgno, &page)?;
-            }
-        }
-        decoder.finish().map_err(damaged)?;
-        Ok(header)
-    }
-}
-
-/// Pages that were met: a bit each.
-#[derive(Default)]
-struct Seen(Vec<u64>);
-
-impl Seen {
-    /// Whether it is met for the first time.
-    fn insert(&mut self, pgno: Pgno) -> bool {
-        let (word, bit) = (pgno.get() as usize / 64, 1u64 << (pgno.get() % 64));
-        if word >= self.0.len() {
-            self.0.resize(word + 1, 0);
-        }
-        let fresh = self.0[word] & bit == 0;
-        self.0[word] |= bit;
-        fresh
-    }
-}
-
-/// The history that a file belongs to and the sum of the pages after it, if it says so.
-fn tag(storage: &dyn Storage, file: &Object) -> Result<Option<Tag>, Error> {
-    let mut header = [0; Header::SIZE];
-    storage.read_at(file.level, file.txids, 0, &mut header)?;
-    Ok(Header::decode(&header).ok().and_then(|header| header.tag()))
 }
 
 fn is_database(path: &Path) -> Result<bool, Error> {

@@ -56,6 +56,21 @@ fn nothing_is_covered_before_the_last_of_what_was_staged() {
 }
 
 #[test]
+fn a_file_that_rotted_while_it_waited_is_not_uploaded() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let stage = Stage::new(folder.path(), u64::MAX);
+    let since = Instant::now().checked_sub(AGED).expect("a machine that has run for a while");
+    let file = Pending { since, ..pending_file(1, None) };
+    let path = stage.uploader.local.path(file.level, file.txids);
+    std::fs::create_dir_all(path.parent().expect("a level")).expect("a directory");
+    std::fs::write(path, b"what the disk made of it").expect("write");
+    stage.uploader.restart(Some(&Remote::default()), vec![file], false, None);
+    stage.uploader.run();
+    assert!(stage.shared.broken.load(Ordering::SeqCst), "all starts over");
+    assert_eq!(stage.uploader.replica.storage.list_all().expect("list"), []);
+}
+
+#[test]
 fn only_a_snapshot_of_all_that_was_given_up_bridges_it() {
     let folder = tempfile::tempdir().expect("a directory");
     let stage = Stage::new(folder.path(), 0);

@@ -2,19 +2,22 @@
 //! (failures.md A45, A46, A49)
 #![allow(clippy::unwrap_used)]
 
+mod followed;
 mod membership;
 mod overwritten;
+mod swapped;
 mod watched;
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use engine::{DatabaseOptions, HistoryOptions, Replicator, Retention};
-use ltx::{Level, Txid};
+use ltx::{Level, Txid, TxidRange};
 use rusqlite::Connection;
-use storage::Storage;
+use storage::{FileStorage, Storage};
 use watched::Watched;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -56,8 +59,39 @@ impl Stage {
         Replicator::start(vec![options]).unwrap()
     }
 
+    /// What is stored stays as it is.
+    fn replicate_untouched(&self) -> Replicator {
+        let storage = Arc::clone(&self.storage) as Arc<dyn Storage>;
+        let mut options = DatabaseOptions::new(&self.db, vec![storage]);
+        options.history.levels.clear();
+        Replicator::start(vec![options]).unwrap()
+    }
+
     fn commit(&self) {
         self.app.execute("INSERT INTO t (x) VALUES (randomblob(100))", []).unwrap();
+    }
+
+    /// Has so many captured files wait for their upload. The TXID before them.
+    fn stage_files(&self, replicator: &Replicator, count: u64) -> u64 {
+        self.storage.refuses_puts.store(true, Ordering::Relaxed);
+        let captured = || replicator.statuses()[0].local_txid.unwrap().get();
+        let first = captured();
+        until("captured files that wait", || {
+            self.commit();
+            captured() >= first + count
+        });
+        first
+    }
+
+    /// What is in the replica is proven, and is what is in the database.
+    fn expect_restored(&self) {
+        let output = self.db.with_extension("restored");
+        let storage = Arc::clone(&self.storage) as Arc<dyn Storage>;
+        let request = engine::restore::Request::new(storage, &output);
+        assert!(engine::restore::run(&request, &()).unwrap().proven);
+        let count = |db: &Connection| db.query_row("SELECT count(*) FROM t", [], |row| row.get(0));
+        let restored: i64 = count(&Connection::open(&output).unwrap()).unwrap();
+        assert_eq!(restored, count(&self.app).unwrap());
     }
 
     fn count(&self, level: u8) -> usize {
@@ -118,23 +152,31 @@ fn what_had_to_wait_goes_out_as_one_object() {
     let replicator = stage.replicate();
     stage.commit();
     replicator.sync(Instant::now() + PATIENCE).unwrap();
-    stage.storage.refuses_puts.store(true, Ordering::Relaxed);
-    let captured = || replicator.statuses()[0].local_txid.unwrap().get();
-    let (first, before) = (captured(), stage.storage.stored_at(0));
-    until("captured files that wait", || {
-        stage.commit();
-        captured() >= first + 20
-    });
+    let before = stage.storage.stored_at(0);
+    stage.stage_files(&replicator, 20);
     stage.storage.refuses_puts.store(false, Ordering::Relaxed);
     replicator.sync(Instant::now() + PATIENCE).unwrap();
     assert!(stage.storage.stored_at(0) <= before + 3, "{:?}", stage.storage);
-    let output = stage.db.with_extension("restored");
-    let storage = Arc::clone(&stage.storage) as Arc<dyn Storage>;
-    let request = engine::restore::Request::new(storage, &output);
-    assert!(engine::restore::run(&request, &()).unwrap().proven);
-    let count = |db: &Connection| db.query_row("SELECT count(*) FROM t", [], |row| row.get(0));
-    let restored: i64 = count(&Connection::open(&output).unwrap()).unwrap();
-    assert_eq!(restored, count(&stage.app).unwrap());
+    stage.expect_restored();
+    drop(replicator);
+}
+
+#[test]
+fn what_rotted_before_its_upload_is_captured_again() {
+    let stage = Stage::new();
+    let replicator = stage.replicate();
+    stage.commit();
+    replicator.sync(Instant::now() + PATIENCE).unwrap();
+    let first = stage.stage_files(&replicator, 20);
+    let staged = FileStorage::new(stage.db.with_file_name(".app.db-litestream"));
+    let path = staged.path(Level::L0, TxidRange::single(Txid::new(first + 10).unwrap()));
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    stage.storage.refuses_puts.store(false, Ordering::Relaxed);
+    replicator.sync(Instant::now() + PATIENCE).unwrap();
+    stage.expect_restored();
     drop(replicator);
 }
 

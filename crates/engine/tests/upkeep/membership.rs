@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use engine::{DatabaseOptions, Error};
+use engine::{DatabaseOptions, DatabaseState, Error};
 use storage::Storage;
 
 use crate::{PATIENCE, Stage, until};
@@ -128,6 +128,21 @@ fn nothing_is_promised_of_a_database_that_is_not_there() {
     assert!(replicator.capture(&missing, soon()).unwrap().is_err());
     assert!(began.elapsed() < PATIENCE, "it is known before the time is up");
     replicator.stop(soon(), &AtomicBool::new(false)).unwrap();
+}
+
+#[test]
+fn a_database_that_cannot_be_looked_at_is_not_taken_for_one_that_is_not_there() {
+    let stage = Stage::new();
+    let path = stage.db.with_file_name("loop.db");
+    std::os::unix::fs::symlink("loop.db", &path).unwrap();
+    let replicator = stage.replicate();
+    replicator.add(DatabaseOptions { path: path.clone(), ..options(&stage) }).unwrap();
+    until("the failure to be told", || {
+        let status = replicator.status(&path).unwrap();
+        assert!(!status.absent, "{status:?}");
+        let told = status.capture_error.is_some_and(|it| it.contains(path.to_str().unwrap()));
+        told && matches!(status.state, DatabaseState::Failing { .. })
+    });
 }
 
 #[test]

@@ -109,11 +109,10 @@ impl Claim {
         self.number(NUMBER).and_then(Txid::new)
     }
 
-    /// What the copy was left as at this transaction, if no update was begun since.
+    /// What the copy was left as at this transaction.
     pub(super) fn proof(&self, txid: Txid) -> Option<Proof> {
-        let is_of = |at| self.number(at).and_then(Txid::new) == Some(txid);
         let sum = |at| self.number(at).and_then(Checksum::new);
-        if !is_of(NUMBER) || !is_of(PROOF) {
+        if self.number(PROOF).and_then(Txid::new) != Some(txid) {
             return None;
         }
         Some(Proof { sum: sum(PROOF + NUMBER)?, first: sum(PROOF + 2 * NUMBER)? })

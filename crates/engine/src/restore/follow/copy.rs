@@ -105,22 +105,25 @@ impl Copy {
         self.connection.query_row(page, [], sum).map_err(|error| failed(&self.path, error))
     }
 
-    /// Changes pages, all or none, so that the database has as many as `change` returns.
-    pub(super) fn change(
+    /// Changes pages, all or none, so that the database has as many as `change` returns. What came
+    /// of it is kept if `keep` says so.
+    pub(super) fn change<T>(
         &mut self,
-        change: impl FnOnce(&mut Pages<'_>) -> Result<u32, Error>,
-    ) -> Result<Written, Error> {
+        change: impl FnOnce(&mut Pages<'_>) -> Result<(u32, T), Error>,
+        keep: impl FnOnce(&Written, &T) -> Result<(), Error>,
+    ) -> Result<(Written, T), Error> {
         let path = &self.path;
         let behavior = TransactionBehavior::Immediate;
         let transaction = rusqlite::Transaction::new_unchecked(&self.connection, behavior)
             .map_err(|error| failed(path, error))?;
         let mut pages = Pages::of(&self.connection, path)?;
-        let count = change(&mut pages)?;
-        let written = pages.finish(count)?;
+        let (count, changed) = change(&mut pages)?;
+        let written = pages.finish(count, self.page_size.lock_page())?;
+        keep(&written, &changed)?;
         transaction.commit().map_err(|error| failed(path, error))?;
         // What SQLite remembers of pages that changed under it is of no use.
         self.connection.release_memory().map_err(|error| failed(path, error))?;
-        Ok(written)
+        Ok((written, changed))
     }
 
     /// Copies everything from the WAL into the database file and ends the WAL.
@@ -141,6 +144,21 @@ pub(super) struct Written {
     pub(super) pages: u64,
     /// The sum of page 1 as it was given, if it was. SQLite itself changes some bytes of it.
     pub(super) first: Option<Checksum>,
+    /// What came to the sum of all other pages, and went from it.
+    others: RollingSum,
+}
+
+impl Written {
+    /// The sum of all pages, of which this was the sum before, and that of page 1.
+    pub(super) fn sum(&self, before: Checksum, first_before: Checksum) -> Checksum {
+        let mut sum = RollingSum::from_checksum(before);
+        sum.add(self.others.checksum());
+        if let Some(first) = self.first {
+            sum.remove(first_before);
+            sum.add(first);
+        }
+        sum.checksum()
+    }
 }
 
 /// The pages of a copy in a transaction.
@@ -155,6 +173,7 @@ pub(super) struct Pages<'a> {
     /// page is written last.
     first: Option<Vec<u8>>,
     first_sum: Option<Checksum>,
+    others: RollingSum,
     written: u64,
 }
 
@@ -173,6 +192,7 @@ impl<'a> Pages<'a> {
                 before,
                 first: None,
                 first_sum: None,
+                others: RollingSum::new(),
                 written: 0,
             })
         };
@@ -194,9 +214,21 @@ impl<'a> Pages<'a> {
             first[MODE].copy_from_slice(&WAL_MODE);
             return Ok(());
         }
+        if pgno.get() <= self.before {
+            self.count_out(pgno)?;
+        }
+        self.others.add(page_sum(pgno, page));
         let inserted = self.write.execute((pgno.get(), page));
         inserted.map_err(|error| failed(self.path, error))?;
         self.written += 1;
+        Ok(())
+    }
+
+    /// Other content takes the place of a page, or none does.
+    fn count_out(&mut self, pgno: Pgno) -> Result<(), Error> {
+        let sum = |row: &rusqlite::Row<'_>| Ok(page_sum(pgno, row.get_ref(0)?.as_blob()?));
+        let sum = self.read.query_row([pgno.get()], sum);
+        self.others.remove(sum.map_err(|error| failed(self.path, error))?);
         Ok(())
     }
 
@@ -214,7 +246,9 @@ impl<'a> Pages<'a> {
     }
 
     /// Writes page 1, and makes the database as many pages long.
-    fn finish(mut self, count: u32) -> Result<Written, Error> {
+    fn finish(mut self, count: u32, lock_page: Pgno) -> Result<Written, Error> {
+        let cut = (count + 1..=self.before).filter_map(Pgno::new);
+        cut.filter(|pgno| *pgno != lock_page).try_for_each(|pgno| self.count_out(pgno))?;
         let mut finish = || {
             if count < self.before {
                 // No page at all cuts the database off before it.
@@ -226,7 +260,7 @@ impl<'a> Pages<'a> {
         let finished = finish();
         finished.map_err(|error| failed(self.path, error))?;
         let pages = self.written + u64::from(self.first.is_some());
-        Ok(Written { pages, first: self.first_sum })
+        Ok(Written { pages, first: self.first_sum, others: self.others })
     }
 }
 
@@ -257,17 +291,29 @@ mod tests {
         std::fs::read(path).expect("read")
     }
 
-    fn apply(copy: &mut Copy, image: &[u8]) {
+    fn apply(copy: &mut Copy, image: &[u8], keep: bool) {
+        let (sum, first) = (copy.sum().expect("sum"), copy.first_sum().expect("sum"));
+        let mut wanted = RollingSum::new();
         let pages = image.chunks_exact(4096);
         let count = pages.len() as u32;
         let change = |out: &mut Pages<'_>| {
             for (index, page) in pages.enumerate() {
-                out.put(Pgno::new(index as u32 + 1).unwrap(), page)?;
+                let pgno = Pgno::new(index as u32 + 1).unwrap();
+                out.put(pgno, page)?;
+                wanted.add(page_sum(pgno, page));
             }
             out.forget_schema()?;
-            Ok(count)
+            Ok((count, ()))
         };
-        copy.change(change).expect("change");
+        let (mut sums, refusal) = (None, Err(Error::Cancelled));
+        let changed = copy.change(change, |written, ()| {
+            sums = Some(written.sum(sum, first));
+            if keep { Ok(()) } else { refusal }
+        });
+        assert_eq!((changed.is_ok(), sums), (keep, Some(wanted.checksum())));
+        if !keep {
+            assert_eq!(copy.sum().expect("sum"), sum, "all is as it was");
+        }
     }
 
     #[test]
@@ -280,7 +326,8 @@ mod tests {
         let reader = Connection::open(&path).expect("open");
         for rows in sizes {
             let image = image(directory.path(), rows);
-            apply(&mut copy, &image);
+            apply(&mut copy, &image, false);
+            apply(&mut copy, &image, true);
             let count = format!("SELECT count(*) FROM t{rows}");
             assert_eq!(reader.query_row(&count, [], first::<u32>), Ok(rows));
             let check = "PRAGMA integrity_check";
