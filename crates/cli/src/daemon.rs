@@ -8,6 +8,7 @@ pub mod heartbeat;
 pub mod leases;
 pub mod mcp;
 pub mod notify;
+pub mod pprof;
 pub mod reload;
 pub mod served;
 pub mod socket;

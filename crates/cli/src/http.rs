@@ -18,7 +18,7 @@ use crate::args::ConfigArgs;
 use crate::config::Heartbeat;
 use crate::daemon::fleet::Fleet;
 use crate::daemon::health::{self, Thresholds};
-use crate::daemon::{control, heartbeat, mcp, served, socket};
+use crate::daemon::{control, heartbeat, mcp, pprof, served, socket};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::secret::Secret;
@@ -129,7 +129,7 @@ impl Doors {
             let (listener, file) = bound.into_parts();
             let listener = tokio::net::UnixListener::from_std(listener)?;
             let router = looking(Arc::clone(fleet)).merge(control::router(Arc::clone(fleet)));
-            let router = with_fallbacks(router);
+            let router = with_fallbacks(router.merge(pprof::router()));
             runtime.spawn(async move {
                 if let Err(error) = axum::serve(listener, router).await {
                     tracing::error!(%error, "the control socket is served no more");

@@ -32,6 +32,17 @@ impl Url {
         scheme(text).is_some()
     }
 
+    /// A text that is a URL without user information and query, where passwords and keys stand; any
+    /// other as it is.
+    #[must_use]
+    pub fn without_secrets(text: &str) -> String {
+        let Some((scheme, rest)) = scheme(text) else { return text.to_owned() };
+        let rest = rest.split('?').next().unwrap_or(rest);
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = host.rsplit('@').next().unwrap_or(host);
+        format!("{scheme}://{host}{path}")
+    }
+
     /// The replica of that name below this place.
     #[must_use]
     pub fn join(&self, name: &Path) -> Url {
@@ -79,7 +90,7 @@ impl FromStr for Url {
 
     fn from_str(text: &str) -> Result<Url> {
         let unsupported =
-            |reason: String| Err(Error::Unsupported { url: without_secrets(text), reason });
+            |reason: String| Err(Error::Unsupported { url: Url::without_secrets(text), reason });
         if text.is_empty() {
             return unsupported("the replica's URL is empty".into());
         }
@@ -119,15 +130,6 @@ fn scheme(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.split_once("://")?;
     let word = !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     word.then_some((scheme, rest))
-}
-
-/// The URL without user information and query, where passwords and keys stand.
-fn without_secrets(text: &str) -> String {
-    let Some((scheme, rest)) = scheme(text) else { return text.to_owned() };
-    let rest = rest.split('?').next().unwrap_or(rest);
-    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = host.rsplit('@').next().unwrap_or(host);
-    format!("{scheme}://{host}{path}")
 }
 
 #[cfg(test)]
