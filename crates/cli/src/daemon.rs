@@ -1,5 +1,6 @@
 //! A running `replicate`: its databases, and how others see and steer it.
 
+pub mod claims;
 pub mod control;
 pub mod dump;
 pub mod fleet;

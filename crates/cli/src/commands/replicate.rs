@@ -20,6 +20,7 @@ use crate::args::ConfigArgs;
 use crate::config::directory::Directory;
 use crate::config::{self, Config, Database, Heartbeat, Logging, Mcp, Socket};
 use crate::connect::Replica;
+use crate::daemon::claims::{self, Taken};
 use crate::daemon::dump;
 use crate::daemon::fleet::{self, Fleet, Origin};
 use crate::daemon::leases::Leases;
@@ -352,12 +353,12 @@ impl Job {
         }
         let replicas = args.replicas.iter().map(|url| replica(url));
         let replicas = replicas.collect::<Result<Vec<Replica>>>()?;
-        let is_second = |(index, one): &(usize, &Replica)| replicas[..*index].contains(one);
-        if let Some((_, twice)) = replicas.iter().enumerate().find(is_second) {
-            return Err(Failure::usage(format_args!("the replica {twice} is given twice")));
-        }
+        let database = Database::new(places::absolute(path)?, replicas);
+        claims::check([&database]).map_err(|Taken { replica, .. }| {
+            Failure::usage(format_args!("the replica {replica} is given twice"))
+        })?;
         Ok(Job {
-            databases: vec![Database::new(places::absolute(path)?, replicas)],
+            databases: vec![database],
             directories: Vec::new(),
             listed: HashSet::new(),
             exec: args.exec.clone(),
@@ -380,6 +381,7 @@ impl Job {
             return Err(Failure::new(Exit::Config, format_args!("no databases in {roots}"))
                 .hint("watch: true waits for them"));
         }
+        claims::check(&databases)?;
         let settings = Settings::of(&config);
         Ok(Job {
             databases,

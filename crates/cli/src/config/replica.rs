@@ -41,12 +41,7 @@ pub fn read(section: &Section<'_>, root: &Section<'_>) -> Result<Vec<Entry>> {
             for (index, node) in many.iter().enumerate() {
                 let name = section.path(&format!("replicas[{index}]"));
                 let one = Section::open(node, name, &keys::REPLICA, section.context)?;
-                let replica = Entry::read(&one, root)?;
-                if replicas.iter().any(|it| it.replica == replica.replica) {
-                    let message = format_args!("{} is listed twice", replica.replica);
-                    return Err(Problem::new(node.line, message).hint("delete one of them"));
-                }
-                replicas.push(replica);
+                replicas.push(Entry::read(&one, root)?);
             }
             Ok(replicas)
         }

@@ -89,9 +89,7 @@ impl Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         let status = match error {
-            Error::Stopped(_) | Error::Elsewhere { .. } | Error::Taken { .. } => {
-                StatusCode::CONFLICT
-            }
+            Error::Stopped(_) | Error::Elsewhere { .. } | Error::Taken(_) => StatusCode::CONFLICT,
             Error::Closing => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use engine::{DatabaseOptions, DatabaseStatus, Replicator, SyncError};
 
+use super::claims::{self, Taken};
 use crate::config::Database;
+use crate::connect::Replica;
 use crate::failure::Failure;
 
 /// How soon to try again to take in a database whose last request has not ended.
@@ -93,14 +95,9 @@ pub enum Error {
         /// Its replica.
         replica: String,
     },
-    /// Two databases in one replica would destroy it.
-    #[error("the replica {replica} belongs to {}", .owner.display())]
-    Taken {
-        /// The replica.
-        replica: String,
-        /// The database that is replicated to it.
-        owner: PathBuf,
-    },
+    /// Two databases in one place would destroy it.
+    #[error(transparent)]
+    Taken(#[from] Taken),
     /// It does not do what was asked for in time.
     #[error("{0}")]
     Unsynced(SyncError),
@@ -199,7 +196,9 @@ impl Fleet {
     pub fn register(&self, database: Database, deadline: Instant) -> Result<Changed> {
         let _one = self.one_change();
         if let Ok(known) = self.member(&database.path) {
-            let same = database.replicas.iter().all(|url| known.database.replicas.contains(url));
+            let known_replicas = &known.database.replicas;
+            let is_known = |it: &Replica| known_replicas.iter().any(|known| known.shares_place(it));
+            let same = database.replicas.iter().all(is_known);
             return match known.database.replicas.first() {
                 Some(replica) if !same => Err(Error::Elsewhere {
                     path: known.database.path.clone(),
@@ -264,7 +263,7 @@ impl Fleet {
         if self.member(&database.path).is_ok() {
             return true;
         }
-        let options = match self.options(database) {
+        let options = match self.refuse_shared(database).and_then(|()| self.options(database)) {
             Ok(options) => options,
             Err(error) => {
                 tracing::error!(db = %database.path.display(), %error, "cannot be replicated");
@@ -333,14 +332,9 @@ impl Fleet {
     }
 
     fn refuse_shared(&self, database: &Database) -> Result<()> {
-        for member in self.lock().values() {
-            let shared = member.database.replicas.iter().find(|it| database.replicas.contains(it));
-            if let Some(replica) = shared {
-                let owner = member.database.path.clone();
-                return Err(Error::Taken { replica: replica.to_string(), owner });
-            }
-        }
-        Ok(())
+        let members = self.members();
+        let others = members.iter().map(|it| &it.database).filter(|it| it.path != database.path);
+        Ok(claims::check(others.chain([database]))?)
     }
 
     /// Begins to replicate one, as soon as what is left of an earlier time has ended.

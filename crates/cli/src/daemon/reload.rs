@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::claims;
 use super::fleet::{Error, Fleet, Member, Origin};
 use crate::config::{Config, Database};
 use crate::failure::Result;
@@ -59,7 +60,7 @@ fn is_remote(database: &Database) -> bool {
 }
 
 /// All databases that a configuration means now. Files that are replicated already are not even
-/// looked into: that would take their locks.
+/// looked into: that would take their locks. No two may have one place, those included that stay.
 pub fn wanted(config: &Config, fleet: &Fleet) -> Result<Vec<(Database, Origin)>> {
     let mut wanted: Vec<_> =
         config.databases.iter().map(|it| (it.clone(), Origin::Listed)).collect();
@@ -71,6 +72,13 @@ pub fn wanted(config: &Config, fleet: &Fleet) -> Result<Vec<(Database, Origin)>>
             }
         }
     }
+    let members = fleet.members();
+    let staying = members.iter().filter(|member| {
+        let path = &member.database.path;
+        member.origin == Origin::Registered && !wanted.iter().any(|(it, _)| it.path == *path)
+    });
+    let staying = staying.map(|member| &member.database);
+    claims::check(staying.chain(wanted.iter().map(|(database, _)| database)))?;
     Ok(wanted)
 }
 

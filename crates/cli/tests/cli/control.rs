@@ -238,9 +238,19 @@ fn two_databases_never_get_one_replica() {
     let folder = Folder::new();
     let (daemon, _database) = with_one(&folder);
     folder.database("b.db");
-    let url = format!("file://{}", folder.path("ra").display());
-    let taken = daemon.post("/register", &json!({"path": folder.path("b.db"), "replica_url": url}));
-    assert_eq!(taken.status, 409, "{taken:?}");
+    std::os::unix::fs::symlink(folder.path(""), folder.path("link")).unwrap();
+    let ra = folder.path("ra").display().to_string();
+    for place in ["ra", "ra/", "x/../ra", "link/ra"] {
+        let url = format!("file://{}", folder.path(place).display());
+        let b = json!({"path": folder.path("b.db"), "replica_url": url});
+        let (status, answer) = told(&daemon.post("/register", &b));
+        let told = answer["error"].as_str().unwrap();
+        assert!(told.contains(" is already in use by ") && told.contains("/a.db"), "{told}");
+        assert_eq!((status, told.contains(&format!(", as file://{ra}"))), (409, place != "ra"));
+        let a = json!({"path": folder.path("a.db"), "replica_url": url});
+        let again = daemon.post("/register", &a).json();
+        assert_eq!(again["status"], "already_registered", "{place}: {again}");
+    }
     let elsewhere = json!({"path": folder.path("a.db"), "replica_url": "file:///other"});
     let elsewhere = daemon.post("/register", &elsewhere);
     assert_eq!(elsewhere.status, 409, "{elsewhere:?}");

@@ -112,6 +112,50 @@ fn a_broken_configuration_is_told_of_and_not_used() {
 }
 
 #[test]
+fn a_configuration_that_gives_two_databases_one_place_is_not_used() {
+    let folder = Folder::new();
+    let _open = [folder.database("a.db"), folder.database("b.db"), folder.database("c.db")];
+    std::os::unix::fs::symlink(".", folder.path("link")).unwrap();
+    let mut daemon = Daemon::start(&folder, &config(&[("a", "ra")]));
+    daemon.sync("a.db");
+    let url = format!("file://{}", folder.path("rb").display());
+    let register = serde_json::json!({"path": folder.path("b.db"), "replica_url": url});
+    assert_eq!(daemon.post("/register", &register).status, 200);
+    // That of another database of the configuration, and that of one that was registered.
+    for (at, place) in ["link/ra", "x/../rb"].into_iter().enumerate() {
+        Daemon::configure(&folder, &config(&[("a", "ra"), ("c", place)]));
+        daemon.running.signal(Signal::HUP);
+        until("the refusal", || {
+            daemon.log().matches("the new configuration is not used").count() == at + 1
+        });
+        let told = format!("/{place} is already in use by ");
+        assert!(daemon.log().contains(&told), "{}", daemon.log());
+        assert_eq!(listed(&daemon), ["a", "b"]);
+    }
+    daemon.sync("a.db");
+    daemon.stop();
+}
+
+/// A lease is one on a place: under another name of it, nobody else has it.
+#[test]
+fn another_spelling_of_a_place_has_the_same_lease() {
+    let folder = Folder::new();
+    let database = folder.database("a.db");
+    std::os::unix::fs::symlink(".", folder.path("link")).unwrap();
+    let leased = |place| format!("lease: true\n{}", config(&[("a", place)]));
+    let mut daemon = Daemon::start(&folder, &leased("ra"));
+    daemon.sync("a.db");
+    Daemon::configure(&folder, &leased("link/ra"));
+    reload(&mut daemon, "replicated as the configuration says now");
+    add(&database, 1..=3);
+    daemon.sync("a.db");
+    let log = daemon.stop();
+    assert!(!log.contains("another writer"), "{log}");
+    folder.run(&["restore", "-o", "copy.db", "@ra"]).ok();
+    assert_eq!(folder.numbers("copy.db"), [1, 2, 3]);
+}
+
+#[test]
 fn what_was_stopped_stays_stopped_and_what_was_registered_stays() {
     let folder = Folder::new();
     let _open = [folder.database("a.db"), folder.database("b.db"), folder.database("c.db")];
