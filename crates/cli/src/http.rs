@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
-use std::time::SystemTime;
 
 use axum::Router;
 use axum::extract::{Query, Request, State};
@@ -211,7 +210,7 @@ async fn readyz(State(fleet): State<Arc<Fleet>>, Query(bearable): Query<Bearable
         Ok(thresholds) => thresholds,
         Err(refused) => return (StatusCode::BAD_REQUEST, refused).into_response(),
     };
-    let problems = health::problems(&fleet.statuses(), &thresholds, SystemTime::now());
+    let problems = health::of(&fleet, &thresholds);
     let behind: String =
         problems.iter().filter(|it| it.behind).map(|it| format!("{it}\n")).collect();
     match behind.is_empty() {

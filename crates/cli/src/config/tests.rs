@@ -246,6 +246,28 @@ fn values_are_checked() {
     assert!(fault("").starts_with("1: no databases are configured"));
 }
 
+/// However a database comes here, the same holds for it.
+#[test]
+fn what_is_not_listed_has_what_an_entry_of_path_and_url_has() {
+    let root = "lease: true\nlease-ttl: 9s\nsync-interval: 3s\nvalidation-interval: 7h\n\
+                levels: [{interval: 5s, retention: 1h}]\nl0-retention: 1m\n\
+                snapshot: {interval: 1h, retention: 48h}\nretention: {enabled: false}\n\
+                age: {identities: [AGE-SECRET-KEY-1X]}\nregion: eu-west-1\n\
+                access-key-id: me\nsecret-access-key: hush\nendpoint: https://s.example\n\
+                bucket: elsewhere\nkey-path: /key\nhost: elsewhere\n";
+    for root in [root, ""] {
+        for url in ["file:///r", "s3://b/p", "sftp://me@host/p", "webdavs://host/p", "nats://h/b"] {
+            let entry = format!("dbs: [{{path: /a.db, replica: {{url: '{url}'}}}}]\n");
+            let config = parse(&format!("{root}{entry}"));
+            let replica = url.parse::<Url>().unwrap().into();
+            let made = config.defaults.database("/a.db".into(), replica);
+            assert_eq!(made, config.databases[0], "{url}");
+        }
+    }
+    let none = Defaults::default().database("/a.db".into(), Url::File("/r".into()).into());
+    assert_eq!(none, Database::new("/a.db".into(), vec![Url::File("/r".into()).into()]));
+}
+
 #[test]
 fn databases_do_not_share() {
     let two = |a: &str, b: &str| fault(&format!("dbs:\n- {{{a}}}\n- {{{b}}}\n"));

@@ -1,8 +1,7 @@
 //! One database to one place: two in one would write over each other's objects, however their URLs
-//! spell it.
+//! spell it. And one job for one database, under whatever name.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use crate::config::Database;
@@ -10,31 +9,42 @@ use crate::connect::Replica;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// A replica in a place that has another one.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// The replica.
-    pub replica: String,
-    /// Whose it would be.
-    pub database: PathBuf,
-    /// Whose place that is.
-    pub owner: PathBuf,
-    /// How it is spelled there.
-    pub spelled: String,
+/// What has another owner already.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Taken {
+    /// A place has another replica.
+    #[error("the replica {replica} is already in use by {}{}", .owner.display(), otherwise(.replica, .spelled))]
+    Place {
+        /// The one that is refused.
+        replica: String,
+        /// Whose place it is.
+        owner: PathBuf,
+        /// How it is spelled there.
+        spelled: String,
+    },
+    /// A database has one place twice.
+    #[error("the replica {replica} of {} is given twice{}", .owner.display(), otherwise(.replica, .spelled))]
+    Twice {
+        /// The second of them.
+        replica: String,
+        /// The database.
+        owner: PathBuf,
+        /// How the first one is spelled.
+        spelled: String,
+    },
+    /// A database is there under another name.
+    #[error("the database {} is already in use as {}", .path.display(), .owner.display())]
+    Database {
+        /// The second name.
+        path: PathBuf,
+        /// The first.
+        owner: PathBuf,
+    },
 }
 
-impl fmt::Display for Taken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Taken { replica, database, owner, spelled } = self;
-        match database == owner {
-            true => write!(f, "the replica {replica} of {} is given twice", owner.display())?,
-            false => write!(f, "the replica {replica} is already in use by {}", owner.display())?,
-        }
-        if replica == spelled { Ok(()) } else { write!(f, ", as {spelled}") }
-    }
+fn otherwise(replica: &str, spelled: &str) -> String {
+    if replica == spelled { String::new() } else { format!(", as {spelled}") }
 }
-
-impl std::error::Error for Taken {}
 
 impl From<Taken> for Failure {
     fn from(taken: Taken) -> Failure {
@@ -42,21 +52,29 @@ impl From<Taken> for Failure {
     }
 }
 
-/// Refuses the first of these databases that has a place of one before it, or one place twice.
+/// Refuses the first of these databases that is one before it, or has a place of one before it, or
+/// one place twice.
 pub fn check<'a>(databases: impl IntoIterator<Item = &'a Database>) -> Result<(), Taken> {
-    let mut owners: BTreeMap<String, (&Database, &Replica)> = BTreeMap::new();
+    let mut names: BTreeMap<PathBuf, &Database> = BTreeMap::new();
+    let mut places: BTreeMap<String, (&Database, &Replica)> = BTreeMap::new();
     for database in databases {
+        let path = database.path.clone();
+        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if let Some(owner) = names.insert(real, database) {
+            return Err(Taken::Database { path, owner: owner.path.clone() });
+        }
         for replica in &database.replicas {
             // What is wrong with one that cannot be opened is told where that is tried.
             let Ok(place) = replica.place() else { continue };
-            if let Some((owner, spelled)) = owners.insert(place, (database, replica)) {
-                return Err(Taken {
-                    replica: replica.to_string(),
-                    database: database.path.clone(),
-                    owner: owner.path.clone(),
-                    spelled: spelled.to_string(),
-                });
-            }
+            let Some((owner, spelled)) = places.insert(place, (database, replica)) else {
+                continue;
+            };
+            let (replica, spelled) = (replica.to_string(), spelled.to_string());
+            let owner = owner.path.clone();
+            return Err(match owner == path {
+                true => Taken::Twice { replica, owner, spelled },
+                false => Taken::Place { replica, owner, spelled },
+            });
         }
     }
     Ok(())
@@ -93,5 +111,16 @@ mod tests {
         let told = "the replica file:///r/./a of /a is given twice, as file:///r/a";
         assert_eq!(twice.to_string(), told);
         assert_eq!(Failure::from(twice).exit, Exit::Config);
+    }
+
+    #[test]
+    fn a_database_has_one_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(name("a"), "").unwrap();
+        std::os::unix::fs::symlink("a", name("b")).unwrap();
+        let taken = check([&database(&name("a"), &["/r/a"]), &database(&name("b"), &["/r/b"])]);
+        let told = format!("the database {} is already in use as {}", name("b"), name("a"));
+        assert_eq!(taken.unwrap_err().to_string(), told);
     }
 }

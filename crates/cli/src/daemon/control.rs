@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 use super::fleet::{Changed, Error, Fleet, Member, Standing, synced_at};
 use super::served::moment;
-use crate::config::Database;
 use crate::places;
 use crate::source::replica;
 
@@ -222,8 +221,7 @@ async fn register(State(fleet): State<Arc<Fleet>>, body: Bytes) -> Response {
         if path.is_dir() {
             return Err(Refusal::bad("the path is a directory"));
         }
-        let database = Database::new(path, vec![url]);
-        let changed = fleet.register(database, request.deadline(TIMEOUT))?;
+        let changed = fleet.register(path, url, request.deadline(TIMEOUT))?;
         Ok(request.done(told(changed, "registered", "already_registered")))
     })
     .await
