@@ -5,6 +5,7 @@ mod byte_size;
 mod context;
 mod daemon;
 mod database;
+mod defaults;
 pub mod directory;
 mod environment;
 mod history;
@@ -27,6 +28,7 @@ use crate::places;
 use context::Context;
 pub use daemon::{Heartbeat, Logging, Mcp, Socket};
 pub use database::Database;
+pub use defaults::Defaults;
 use directory::{Directory, Entry};
 use environment::Lookup;
 use problem::Problem;
@@ -44,6 +46,8 @@ pub struct Config {
     pub databases: Vec<Database>,
     /// Directories whose databases are replicated. One of either at least.
     pub directories: Vec<Directory>,
+    /// What holds for databases that are not listed.
+    pub defaults: Defaults,
     /// The program to supervise.
     pub exec: Option<String>,
     /// How to log.
@@ -119,6 +123,7 @@ impl Config {
         let config = Config {
             databases,
             directories,
+            defaults: Defaults::read(root)?,
             exec: root.text("exec")?.map(|it| it.text),
             logging: daemon::logging(root)?,
             shutdown_sync_timeout: root

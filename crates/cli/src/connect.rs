@@ -45,6 +45,16 @@ impl Replica {
         open(&self.url, &self.options)
     }
 
+    /// Where that is, without credentials and however it is spelled.
+    pub fn place(&self) -> Result<String> {
+        Ok(self.url.place(&self.options, &current()?)?)
+    }
+
+    /// Whether another one is in the same place.
+    pub fn shares_place(&self, other: &Replica) -> bool {
+        self == other || self.place().is_ok_and(|it| other.place().is_ok_and(|place| it == place))
+    }
+
     /// The same, whose files are owned as the database is.
     pub fn open_for(&self, database: &Path) -> Result<Arc<dyn Storage>> {
         match &self.url {
@@ -74,14 +84,15 @@ impl fmt::Display for Replica {
 
 /// The storage of a replica. Touches nothing yet.
 pub fn open(url: &Url, options: &Options) -> Result<Arc<dyn Storage>> {
-    let environment = {
-        let mut known = known();
-        match &*known {
-            Some(environment) => environment.clone(),
-            None => known.insert(environment()?).clone(),
-        }
-    };
-    Ok(url.storage(options, &environment)?)
+    Ok(url.storage(options, &current()?)?)
+}
+
+fn current() -> Result<Environment> {
+    let mut known = known();
+    Ok(match &*known {
+        Some(environment) => environment.clone(),
+        None => known.insert(environment()?).clone(),
+    })
 }
 
 /// Reads the files again that variables name. Says whether they hold anything else than before.

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
-use std::time::SystemTime;
 
 use axum::Router;
 use axum::extract::{Query, Request, State};
@@ -18,7 +17,7 @@ use crate::args::ConfigArgs;
 use crate::config::Heartbeat;
 use crate::daemon::fleet::Fleet;
 use crate::daemon::health::{self, Thresholds};
-use crate::daemon::{control, heartbeat, mcp, served, socket};
+use crate::daemon::{control, heartbeat, mcp, pprof, served, socket};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::secret::Secret;
@@ -129,7 +128,7 @@ impl Doors {
             let (listener, file) = bound.into_parts();
             let listener = tokio::net::UnixListener::from_std(listener)?;
             let router = looking(Arc::clone(fleet)).merge(control::router(Arc::clone(fleet)));
-            let router = with_fallbacks(router);
+            let router = with_fallbacks(router.merge(pprof::router()));
             runtime.spawn(async move {
                 if let Err(error) = axum::serve(listener, router).await {
                     tracing::error!(%error, "the control socket is served no more");
@@ -211,7 +210,7 @@ async fn readyz(State(fleet): State<Arc<Fleet>>, Query(bearable): Query<Bearable
         Ok(thresholds) => thresholds,
         Err(refused) => return (StatusCode::BAD_REQUEST, refused).into_response(),
     };
-    let problems = health::problems(&fleet.statuses(), &thresholds, SystemTime::now());
+    let problems = health::of(&fleet, &thresholds);
     let behind: String =
         problems.iter().filter(|it| it.behind).map(|it| format!("{it}\n")).collect();
     match behind.is_empty() {

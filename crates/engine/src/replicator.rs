@@ -122,13 +122,23 @@ impl Replicator {
         if databases.there.iter().any(|entry| entry.real == real) {
             return Err(Error::Duplicate(options.path));
         }
-        let now = Instant::now();
-        databases.leaving.retain(|entry| !self.has_left(entry, now));
-        if databases.leaving.iter().any(|entry| entry.real == real) {
+        if self.is_still_there(&mut databases, &real) {
             return Err(Error::Leaving(options.path));
         }
         databases.there.push(self.begin(options));
         Ok(())
+    }
+
+    /// Whether a database that was removed is still waited for, so that it cannot be added.
+    pub fn is_leaving(&self, path: &Path) -> bool {
+        let (mut databases, real) = (self.lock(), real(path));
+        self.is_still_there(&mut databases, &real)
+    }
+
+    fn is_still_there(&self, databases: &mut Databases, real: &Path) -> bool {
+        let now = Instant::now();
+        databases.leaving.retain(|entry| !self.has_left(entry, now));
+        databases.leaving.iter().any(|entry| entry.real == real)
     }
 
     /// Whether the database at a path is replicated, under whatever name. Such a file must not be

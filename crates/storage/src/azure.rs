@@ -75,15 +75,24 @@ struct Ask<'a> {
     body: Bytes,
 }
 
+/// Where an address leads to, spelled one way.
+pub(crate) fn place(address: &Address, options: &Options, env: &Environment) -> Result<String> {
+    Ok(find(address, options, env)?.0.spelled())
+}
+
+fn find(address: &Address, options: &Options, env: &Environment) -> Result<(Place, Connection)> {
+    let string =
+        options.get("connection-string").or_else(|| env.get("AZURE_STORAGE_CONNECTION_STRING"));
+    let connection = string.map(Connection::parse).transpose()?.unwrap_or_default();
+    let named = ["AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME"];
+    let account = named.iter().find_map(|name| env.get(name));
+    Ok((Place::find(address, options, &connection, account)?, connection))
+}
+
 impl Azure {
     /// The container and the path of an address. Nothing is asked of the server yet.
     pub(crate) fn new(address: &Address, options: &Options, env: &Environment) -> Result<Azure> {
-        let string =
-            options.get("connection-string").or_else(|| env.get("AZURE_STORAGE_CONNECTION_STRING"));
-        let connection = string.map(Connection::parse).transpose()?.unwrap_or_default();
-        let named = ["AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME"];
-        let account = named.iter().find_map(|name| env.get(name));
-        let place = Place::find(address, options, &connection, account)?;
+        let (place, connection) = find(address, options, env)?;
         let source = Source::find(options, env, &connection)?;
         let http = Http::of(options, env)?;
         let signing = credentials::signing(&http, env, &source, place.account.as_deref())?;

@@ -46,6 +46,22 @@ pub(crate) fn base(option: &str, text: &str) -> Result<String> {
     }
 }
 
+/// A server spelled one way, without its scheme: its name in lower case, always with a port, and the
+/// path if there is one.
+pub(crate) fn spelled(base: &str) -> String {
+    let (scheme, rest) = base.split_once("://").unwrap_or(("https", base));
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.to_ascii_lowercase();
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit());
+    let port = match host.rsplit_once(':') {
+        Some((_, port)) if is_port(port) => "",
+        _ if scheme == "http" => ":80",
+        _ => ":443",
+    };
+    let path = path.split('/').filter(|part| !part.is_empty()).map(|part| format!("/{part}"));
+    format!("{}{port}{}", host.trim_end_matches(':'), path.collect::<String>())
+}
+
 /// Whether a secret may be sent there: over TLS, or in a network of one's own.
 pub(crate) fn keeps_secrets(base: &str) -> bool {
     base.starts_with("https://")
@@ -95,6 +111,19 @@ mod tests {
         }
         for endpoint in ["ftp://s3.example.com", "me@s3.example.com", "a b"] {
             assert!(split(endpoint).is_err(), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_spelled_one_way() {
+        for (base, expected) in [
+            ("https://S3.Example.com", "s3.example.com:443"),
+            ("https://s3.example.com:443/", "s3.example.com:443"),
+            ("http://host", "host:80"),
+            ("http://[::1]/Acct//", "[::1]:80/Acct"),
+            ("http://[::1]:9000", "[::1]:9000"),
+        ] {
+            assert_eq!(spelled(base), expected, "{base}");
         }
     }
 

@@ -102,6 +102,10 @@ impl Storage for FileStorage {
         format!("file://{}", self.root.display())
     }
 
+    fn place(&self) -> String {
+        format!("file://{}", directory::real(&self.root).display())
+    }
+
     fn list(&self, level: Level, from: Txid) -> Result<Vec<Object>> {
         let directory = self.root.join(layout::level_directory(level));
         let mut objects = Vec::new();

@@ -67,6 +67,11 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// Where an address leads to, spelled one way.
+pub(crate) fn place(address: &Address, options: &Options, env: &Environment) -> Result<String> {
+    Ok(Place::find(address, options, env)?.spelled())
+}
+
 impl Gcs {
     /// The bucket and the path of an address. Nothing is asked of the server yet.
     pub(crate) fn new(address: &Address, options: &Options, env: &Environment) -> Result<Gcs> {

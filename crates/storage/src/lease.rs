@@ -202,7 +202,7 @@ impl Lease {
         };
         let record = Record::parse(&body);
         let next = record.generation.saturating_add(1);
-        if record.id == self.id || record.is_over(SystemTime::now()) {
+        if record.id == self.id || record.is_over() {
             return self.take_first(Condition::Unchanged(version), next);
         }
         let seen = match &*self.lock() {

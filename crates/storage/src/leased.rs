@@ -28,6 +28,10 @@ impl Storage for Leased {
         self.storage.url()
     }
 
+    fn place(&self) -> String {
+        self.storage.place()
+    }
+
     fn name(&self, level: Level, txids: TxidRange) -> String {
         self.storage.name(level, txids)
     }

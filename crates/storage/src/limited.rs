@@ -88,6 +88,10 @@ impl Storage for Limited {
         self.storage.url()
     }
 
+    fn place(&self) -> String {
+        self.storage.place()
+    }
+
     fn name(&self, level: Level, txids: TxidRange) -> String {
         self.storage.name(level, txids)
     }

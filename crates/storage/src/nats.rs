@@ -42,6 +42,11 @@ pub(crate) struct Nats {
     doubtful: Mutex<VecDeque<(String, String)>>,
 }
 
+/// Where an address leads to, spelled one way.
+pub(crate) fn place(address: &Address, options: &Options, env: &Environment) -> Result<String> {
+    Ok(Settings::of(address, options, env)?.spelled())
+}
+
 impl Nats {
     /// The bucket of an address. Nothing is asked of the server yet.
     pub(crate) fn new(address: &Address, options: &Options, env: &Environment) -> Result<Nats> {

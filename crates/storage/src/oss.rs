@@ -43,6 +43,11 @@ pub(crate) struct Oss {
     signing: Signing<Credential>,
 }
 
+/// Where an address leads to, spelled one way.
+pub(crate) fn place(address: &Address, options: &Options) -> Result<String> {
+    Ok(Place::find(address, options)?.spelled())
+}
+
 impl Oss {
     /// The bucket and the path of an address. Nothing is asked of the server yet.
     pub(crate) fn new(address: &Address, options: &Options, env: &Environment) -> Result<Oss> {

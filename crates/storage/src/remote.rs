@@ -38,6 +38,7 @@ const DELETES: usize = 8;
 /// A replica on a server.
 #[derive(Debug)]
 pub(crate) struct Remote<C> {
+    place: String,
     shared: Arc<Shared<C>>,
 }
 
@@ -49,8 +50,8 @@ struct Shared<C> {
 }
 
 impl<C: Client> Remote<C> {
-    pub(crate) fn new(client: C) -> Remote<C> {
-        Remote { shared: Arc::new(Shared { client, meter: Meter::default() }) }
+    pub(crate) fn new(client: C, place: String) -> Remote<C> {
+        Remote { place, shared: Arc::new(Shared { client, meter: Meter::default() }) }
     }
 
     fn key(&self, level: Level, txids: TxidRange) -> String {
@@ -123,6 +124,10 @@ impl<C: Client> Shared<C> {
 impl<C: Client> Storage for Remote<C> {
     fn url(&self) -> String {
         self.shared.client.url()
+    }
+
+    fn place(&self) -> String {
+        self.place.clone()
     }
 
     fn name(&self, level: Level, txids: TxidRange) -> String {

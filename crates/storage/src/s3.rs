@@ -56,6 +56,11 @@ pub(crate) struct S3 {
     signer: Mutex<Option<(String, Arc<Signing<Credential>>)>>,
 }
 
+/// Where an address leads to, spelled one way.
+pub(crate) fn place(address: &Address, options: &Options, env: &Environment) -> Result<String> {
+    Ok(Place::find(address, options, env)?.spelled())
+}
+
 impl S3 {
     /// The bucket and the path of an address. Nothing is asked of the server yet.
     pub(crate) fn new(address: &Address, options: &Options, env: &Environment) -> Result<S3> {

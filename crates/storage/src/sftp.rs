@@ -81,6 +81,11 @@ struct Temporary {
     leftovers: Arc<Leftovers>,
 }
 
+/// Where an address leads to, spelled one way.
+pub(crate) fn place(address: &Address, options: &Options, env: &Environment) -> Result<String> {
+    Ok(Place::find(address, options, env)?.spelled())
+}
+
 impl Sftp {
     /// The server and the directory of an address. Nothing is asked of the server yet.
     pub(crate) fn new(address: &Address, options: &Options, env: &Environment) -> Result<Sftp> {

@@ -16,6 +16,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// The replica's URL for messages, without secrets.
     fn url(&self) -> String;
 
+    /// Where objects end up, without credentials and spelled one way: server, bucket and directory.
+    /// Two storages of one place would write over each other's objects.
+    fn place(&self) -> String {
+        self.url()
+    }
+
     /// An object's full name, for messages.
     fn name(&self, level: Level, txids: TxidRange) -> String {
         format!("{}/{}", self.url(), layout::key(level, txids))

@@ -73,6 +73,11 @@ impl Ask {
     }
 }
 
+/// Where an address leads to, spelled one way.
+pub(crate) fn place(address: &Address) -> String {
+    Place::of(address).spelled()
+}
+
 impl WebDav {
     /// The collection of an address. Nothing is asked of the server yet.
     pub(crate) fn new(address: &Address, options: &Options, env: &Environment) -> Result<WebDav> {

@@ -18,8 +18,9 @@ use storage::{Limits, Storage, Url};
 
 use crate::args::ConfigArgs;
 use crate::config::directory::Directory;
-use crate::config::{self, Config, Database, Heartbeat, Logging, Mcp, Socket};
+use crate::config::{self, Config, Database, Defaults, Heartbeat, Logging, Mcp, Socket};
 use crate::connect::Replica;
+use crate::daemon::claims::{self, Taken};
 use crate::daemon::dump;
 use crate::daemon::fleet::{self, Fleet, Origin};
 use crate::daemon::leases::Leases;
@@ -100,7 +101,8 @@ pub fn run(args: &Args) -> Result<Exit> {
     // Before there are threads that make files.
     let mut doors = job.doors()?;
     let open = opener(&job.limits, &leases);
-    let fleet = Fleet::start(job.origins(), open, Arc::clone(&listener.stop))?;
+    let fleet =
+        Fleet::start(job.origins(), job.defaults.clone(), open, Arc::clone(&listener.stop))?;
     let fleet = Arc::new(fleet);
     drop(held);
     for database in &job.databases {
@@ -251,6 +253,8 @@ fn options(
 struct Job {
     databases: Vec<Database>,
     directories: Vec<Directory>,
+    /// What holds for those that come later, by a request.
+    defaults: Defaults,
     /// Those databases that have an entry of their own.
     listed: HashSet<PathBuf>,
     exec: Option<String>,
@@ -352,13 +356,17 @@ impl Job {
         }
         let replicas = args.replicas.iter().map(|url| replica(url));
         let replicas = replicas.collect::<Result<Vec<Replica>>>()?;
-        let is_second = |(index, one): &(usize, &Replica)| replicas[..*index].contains(one);
-        if let Some((_, twice)) = replicas.iter().enumerate().find(is_second) {
-            return Err(Failure::usage(format_args!("the replica {twice} is given twice")));
-        }
+        let database = Database::new(places::absolute(path)?, replicas);
+        claims::check([&database]).map_err(|taken| match taken {
+            Taken::Twice { replica, .. } => {
+                Failure::usage(format_args!("the replica {replica} is given twice"))
+            }
+            taken => taken.into(),
+        })?;
         Ok(Job {
-            databases: vec![Database::new(places::absolute(path)?, replicas)],
+            databases: vec![database],
             directories: Vec::new(),
+            defaults: Defaults::default(),
             listed: HashSet::new(),
             exec: args.exec.clone(),
             once: args.once,
@@ -380,11 +388,13 @@ impl Job {
             return Err(Failure::new(Exit::Config, format_args!("no databases in {roots}"))
                 .hint("watch: true waits for them"));
         }
+        claims::check(&databases)?;
         let settings = Settings::of(&config);
         Ok(Job {
             databases,
             listed: config.databases.into_iter().map(|it| it.path).collect(),
             directories: config.directories,
+            defaults: config.defaults,
             exec: args.exec.clone().or(config.exec),
             once: args.once,
             force_snapshot: args.force_snapshot,

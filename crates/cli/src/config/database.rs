@@ -98,18 +98,15 @@ impl Database {
         Ok(database)
     }
 
-    /// Two databases must not share a file, local state or a replica.
+    /// Two databases must not share a file or local state.
     pub(super) fn refuse_shared(
         &self,
         taken: &mut HashMap<String, usize>,
         line: usize,
     ) -> Result<()> {
         let meta = self.meta.iter().map(|meta| format!("the meta-path {}", meta.display()));
-        let below = |it: &Replica| it.options.get("path").map(|path| format!("/{path}"));
-        let named = |it: &Replica| format!("the replica {it}{}", below(it).unwrap_or_default());
-        let replicas = self.replicas.iter().map(named);
         let path = [format!("the database {}", self.path.display())];
-        for shared in path.into_iter().chain(replicas).chain(meta) {
+        for shared in path.into_iter().chain(meta) {
             if let Some(other) = taken.insert(shared.clone(), line) {
                 let message =
                     format_args!("{shared} is already in use by the entry of dbs in line {other}");

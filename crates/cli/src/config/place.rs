@@ -44,9 +44,10 @@ pub fn read(section: &Section<'_>, root: &Section<'_>) -> Result<Replica> {
         let problem = Problem::new(path.line, message);
         section.context.meaningless(problem.hint("give each database a bucket of its own"))?;
     }
-    // A URL names its own place: only the rest of what holds for all is for it.
-    let except: &[&str] = if url.is_some() { &PLACES } else { &[] };
-    options = options.or(&options::of_all(root, backend, except)?);
+    options = options.or(&match url {
+        Some(_) => beside_url(root, backend)?,
+        None => options::of_all(root, backend, &[])?,
+    });
     let place = Place { section, backend, path, options };
     place.check_pairs()?;
     let url = match url {
@@ -63,6 +64,11 @@ pub fn read(section: &Section<'_>, root: &Section<'_>) -> Result<Replica> {
         options.set("path", path.text);
     }
     Ok(Replica { url, options, lease: None })
+}
+
+/// What holds for all storage of a kind whose URL names its own place.
+pub fn beside_url(root: &Section<'_>, backend: &str) -> Result<Options> {
+    options::of_all(root, backend, &PLACES)
 }
 
 impl Place<'_> {

@@ -41,12 +41,7 @@ pub fn read(section: &Section<'_>, root: &Section<'_>) -> Result<Vec<Entry>> {
             for (index, node) in many.iter().enumerate() {
                 let name = section.path(&format!("replicas[{index}]"));
                 let one = Section::open(node, name, &keys::REPLICA, section.context)?;
-                let replica = Entry::read(&one, root)?;
-                if replicas.iter().any(|it| it.replica == replica.replica) {
-                    let message = format_args!("{} is listed twice", replica.replica);
-                    return Err(Problem::new(node.line, message).hint("delete one of them"));
-                }
-                replicas.push(replica);
+                replicas.push(Entry::read(&one, root)?);
             }
             Ok(replicas)
         }
@@ -75,7 +70,7 @@ impl Entry {
 }
 
 /// How long whoever writes there may be gone before another may; none if nobody asks.
-fn lease(section: &Section<'_>, root: &Section<'_>) -> Result<Option<Duration>> {
+pub fn lease(section: &Section<'_>, root: &Section<'_>) -> Result<Option<Duration>> {
     let of = |section: &Section<'_>| Ok((section.flag("lease")?, section.interval("lease-ttl")?));
     let ((wanted, time), (by_all, time_of_all)) = (of(section)?, of(root)?);
     let wanted = wanted.or(by_all).unwrap_or(false);
@@ -90,7 +85,7 @@ pub fn check_moot(section: &Section<'_>) -> Result<()> {
 }
 
 /// `age: identities`: old backups may be read, new ones are never encrypted so.
-fn identities(section: &Section<'_>) -> Result<Vec<Secret>> {
+pub fn identities(section: &Section<'_>) -> Result<Vec<Secret>> {
     let Some(age) = section.section("age", &keys::AGE)? else { return Ok(Vec::new()) };
     let texts = age.texts("identities")?;
     Ok(texts.into_iter().map(|it| Secret::new(it.text)).collect())

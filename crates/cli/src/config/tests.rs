@@ -112,8 +112,6 @@ fn replicas_must_be_somewhere() {
     let with = |replica: &str| fault(&format!("dbs:\n- path: /a.db\n{replica}"));
     assert!(with("").starts_with("2: dbs[0].replica is missing"));
     assert!(with("  replicas: []\n").starts_with("2: dbs[0].replica is missing"));
-    let twice = "  replicas:\n  - path: /b\n  - path: /b\n";
-    assert!(with(twice).starts_with("5: file:///b is listed twice"), "{}", with(twice));
     assert!(with("  replicas:\n  - path: /b\n  replica: {path: /c}\n").contains("cannot both"));
     assert!(with("  replica: {}\n").starts_with("3: dbs[0].replica.url is missing"));
     assert!(with("  replica: file:///b\n").starts_with("3: dbs[0].replica must be a mapping"));
@@ -248,13 +246,36 @@ fn values_are_checked() {
     assert!(fault("").starts_with("1: no databases are configured"));
 }
 
+/// However a database comes here, the same holds for it.
+#[test]
+fn what_is_not_listed_has_what_an_entry_of_path_and_url_has() {
+    let root = "lease: true\nlease-ttl: 9s\nsync-interval: 3s\nvalidation-interval: 7h\n\
+                levels: [{interval: 5s, retention: 1h}]\nl0-retention: 1m\n\
+                snapshot: {interval: 1h, retention: 48h}\nretention: {enabled: false}\n\
+                age: {identities: [AGE-SECRET-KEY-1X]}\nregion: eu-west-1\n\
+                access-key-id: me\nsecret-access-key: hush\nendpoint: https://s.example\n\
+                bucket: elsewhere\nkey-path: /key\nhost: elsewhere\n";
+    for root in [root, ""] {
+        for url in ["file:///r", "s3://b/p", "sftp://me@host/p", "webdavs://host/p", "nats://h/b"] {
+            let entry = format!("dbs: [{{path: /a.db, replica: {{url: '{url}'}}}}]\n");
+            let config = parse(&format!("{root}{entry}"));
+            let replica = url.parse::<Url>().unwrap().into();
+            let made = config.defaults.database("/a.db".into(), replica);
+            assert_eq!(made, config.databases[0], "{url}");
+        }
+    }
+    let none = Defaults::default().database("/a.db".into(), Url::File("/r".into()).into());
+    assert_eq!(none, Database::new("/a.db".into(), vec![Url::File("/r".into()).into()]));
+}
+
 #[test]
 fn databases_do_not_share() {
     let two = |a: &str, b: &str| fault(&format!("dbs:\n- {{{a}}}\n- {{{b}}}\n"));
     let same = two("path: /a, replica: {path: /x}", "path: /a, replica: {path: /y}");
     assert!(same.starts_with("3: the database /a is already in use"), "{same}");
-    let same = two("path: /a, replica: {path: /x}", "path: /b, replica: {path: /x}");
-    assert!(same.starts_with("3: the replica file:///x is already in use"), "{same}");
+    let meta = "meta-path: /m, replica: {path: /x}";
+    let same = two(&format!("path: /a, {meta}"), &format!("path: /b, {meta}"));
+    assert!(same.starts_with("3: the meta-path /m is already in use"), "{same}");
 }
 
 /// Every key that a file may hold, with the section that it is in, as a whole file around a value.

@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 
 use super::fleet::{Changed, Error, Fleet, Member, Standing, synced_at};
 use super::served::moment;
-use crate::config::Database;
 use crate::places;
 use crate::source::replica;
 
@@ -89,9 +88,7 @@ impl Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         let status = match error {
-            Error::Stopped(_) | Error::Elsewhere { .. } | Error::Taken { .. } => {
-                StatusCode::CONFLICT
-            }
+            Error::Stopped(_) | Error::Elsewhere { .. } | Error::Taken(_) => StatusCode::CONFLICT,
             Error::Closing => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -224,8 +221,7 @@ async fn register(State(fleet): State<Arc<Fleet>>, body: Bytes) -> Response {
         if path.is_dir() {
             return Err(Refusal::bad("the path is a directory"));
         }
-        let database = Database::new(path, vec![url]);
-        let changed = fleet.register(database, request.deadline(TIMEOUT))?;
+        let changed = fleet.register(path, url, request.deadline(TIMEOUT))?;
         Ok(request.done(told(changed, "registered", "already_registered")))
     })
     .await

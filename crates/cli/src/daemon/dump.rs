@@ -13,7 +13,7 @@ pub fn write(fleet: &Fleet) {
     for member in fleet.members().iter().filter(|it| it.standing != Standing::Running) {
         let state = match member.standing {
             Standing::Stopped => "stopped",
-            _ => "waiting for an earlier request to end",
+            _ => member.obstacle.as_deref().unwrap_or("being let go"),
         };
         tracing::info!(db = %member.database.path.display(), state, "status of a database");
     }

@@ -1,5 +1,8 @@
 //! The databases of a running program: those that are replicated, and those that were stopped.
 
+mod error;
+mod member;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,12 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use engine::{DatabaseOptions, DatabaseStatus, Replicator, SyncError};
+use engine::{DatabaseOptions, DatabaseStatus, Replicator};
 
-use crate::config::Database;
+use super::claims;
+use crate::config::{Database, Defaults};
+use crate::connect::Replica;
 use crate::failure::Failure;
+pub use error::Error;
+pub use member::{Member, Origin, Standing};
 
-/// How soon to try again to take in a database whose last request has not ended.
+/// How soon to look again whether the last request of a database has ended.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// Makes of a configured database one to replicate.
@@ -24,47 +31,14 @@ pub struct Fleet {
     replicator: Replicator,
     open: Open,
     members: Mutex<BTreeMap<PathBuf, Member>>,
+    /// What holds for those that the configuration does not name.
+    defaults: Mutex<Defaults>,
     /// One change at a time.
     changes: Mutex<()>,
     /// The program is about to end.
     closing: Arc<AtomicBool>,
     /// When it began.
     pub began: (Instant, SystemTime),
-}
-
-/// One of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// What it is, and how it is replicated.
-    pub database: Database,
-    /// How it came here.
-    pub origin: Origin,
-    /// Whether it is replicated.
-    pub standing: Standing,
-    /// When everything of it was in its replicas, before it was stopped.
-    pub synced_at: Option<SystemTime>,
-}
-
-/// Whether a database is replicated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It is.
-    Running,
-    /// It will be, once the last request of an earlier time has ended.
-    Coming,
-    /// Somebody stopped it.
-    Stopped,
-}
-
-/// How a database came here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// The configuration, or the command line, names it.
-    Listed,
-    /// It was found in a directory.
-    Found,
-    /// Somebody registered it.
-    Registered,
 }
 
 /// What became of a request that may have been fulfilled already.
@@ -74,48 +48,6 @@ pub enum Changed {
     Now,
     /// It was.
     Before,
-}
-
-/// Why a request is not fulfilled.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nobody told us of this database.
-    #[error("database not found: {}", .0.display())]
-    Unknown(PathBuf),
-    /// It was stopped.
-    #[error("database not open: {}", .0.display())]
-    Stopped(PathBuf),
-    /// It is replicated to somewhere else.
-    #[error("{} is replicated to {replica} already", .path.display())]
-    Elsewhere {
-        /// The database.
-        path: PathBuf,
-        /// Its replica.
-        replica: String,
-    },
-    /// Two databases in one replica would destroy it.
-    #[error("the replica {replica} belongs to {}", .owner.display())]
-    Taken {
-        /// The replica.
-        replica: String,
-        /// The database that is replicated to it.
-        owner: PathBuf,
-    },
-    /// It does not do what was asked for in time.
-    #[error("{0}")]
-    Unsynced(SyncError),
-    /// It was let go all the same.
-    #[error("it was stopped, but the replica lacks its last commits: {0}")]
-    LeftUnsynced(SyncError),
-    /// The program ends first.
-    #[error("the daemon is about to end")]
-    Closing,
-    /// Its replica cannot be opened.
-    #[error("{0}")]
-    Unopened(String),
-    /// It cannot be taken in.
-    #[error(transparent)]
-    Engine(#[from] engine::Error),
 }
 
 type Result<T> = std::result::Result<T, Error>;
@@ -130,6 +62,7 @@ impl Fleet {
     /// Starts to replicate. `closing` tells that the program is about to end.
     pub fn start(
         databases: Vec<(Database, Origin)>,
+        defaults: Defaults,
         open: Open,
         closing: Arc<AtomicBool>,
     ) -> std::result::Result<Fleet, Failure> {
@@ -141,6 +74,7 @@ impl Fleet {
             replicator,
             open,
             members: Mutex::new(members),
+            defaults: Mutex::new(defaults),
             changes: Mutex::default(),
             closing,
             began: (Instant::now(), SystemTime::now()),
@@ -172,7 +106,10 @@ impl Fleet {
             return Ok((Changed::Before, self.txid_of(&member)));
         }
         self.add(&member.database, deadline)?;
-        self.update(&member.database.path, |it| it.standing = Standing::Running);
+        self.update(&member.database.path, |it| {
+            it.standing = Standing::Running;
+            it.obstacle = None;
+        });
         Ok((Changed::Now, self.txid_of(&member)))
     }
 
@@ -189,17 +126,26 @@ impl Fleet {
                 left.as_ref().ok().and_then(|status| status.as_ref().and_then(synced_at));
             self.update(&member.database.path, |it| {
                 it.standing = Standing::Stopped;
+                it.obstacle = None;
                 it.synced_at = synced_at;
             });
         }
         left.map(|_| (Changed::Now, self.txid_of(&member)))
     }
 
+    /// What holds from now on for those that are registered.
+    pub fn set_defaults(&self, defaults: Defaults) {
+        *self.defaults() = defaults;
+    }
+
     /// Begins to replicate one more, until the program ends.
-    pub fn register(&self, database: Database, deadline: Instant) -> Result<Changed> {
+    pub fn register(&self, path: PathBuf, replica: Replica, deadline: Instant) -> Result<Changed> {
         let _one = self.one_change();
+        let database = self.defaults().database(path, replica);
         if let Ok(known) = self.member(&database.path) {
-            let same = database.replicas.iter().all(|url| known.database.replicas.contains(url));
+            let known_replicas = &known.database.replicas;
+            let is_known = |it: &Replica| known_replicas.iter().any(|known| known.shares_place(it));
+            let same = database.replicas.iter().all(is_known);
             return match known.database.replicas.first() {
                 Some(replica) if !same => Err(Error::Elsewhere {
                     path: known.database.path.clone(),
@@ -229,13 +175,17 @@ impl Fleet {
         self.remove(&member, deadline)
     }
 
-    /// Replicates one more, or one in another way than before. One that was stopped stays so. If
-    /// what is left of an earlier time has not ended yet, the same is to be asked for again.
-    pub fn take_in(&self, database: Database, origin: Origin, deadline: Instant) -> Result<()> {
+    /// Notes a database that is new, or to be replicated in another way, and lets go of it. One that
+    /// was stopped stays so; any other is to be taken in then.
+    pub fn expect(&self, database: Database, origin: Origin, deadline: Instant) -> Result<()> {
         let _one = self.one_change();
         let known = self.member(&database.path).ok();
-        let standing = known.as_ref().map_or(Standing::Coming, |known| known.standing);
+        let standing = match known.as_ref().map(|known| known.standing) {
+            Some(Standing::Stopped) => Standing::Stopped,
+            _ => Standing::Coming,
+        };
         if let Some(known) = known.filter(|it| it.standing == Standing::Running) {
+            self.update(&known.database.path, |it| it.standing = standing);
             // What fails now is not waited for: it may be why there is a new way.
             let status = self.replicator.status(&known.database.path);
             let fails = status.is_some_and(|status| status.last_error().is_some());
@@ -246,16 +196,34 @@ impl Fleet {
                 Err(error) => return Err(error),
             }
         }
-        let path = database.path.clone();
-        self.insert(database.clone(), origin);
-        if standing == Standing::Stopped {
-            self.update(&path, |it| it.standing = Standing::Stopped);
-            return Ok(());
-        }
-        self.update(&path, |it| it.standing = Standing::Coming);
-        self.add(&database, Instant::now() + AGAIN)?;
-        self.update(&path, |it| it.standing = Standing::Running);
+        let member = Member { standing, ..Member::new(database, origin) };
+        self.lock().insert(member.database.path.clone(), member);
         Ok(())
+    }
+
+    /// Replicates one that is coming. What is in its way is noted, and `true` says that it is
+    /// something new; the same is to be asked for again.
+    pub fn take_in(&self, path: &Path, deadline: Instant) -> (Result<()>, bool) {
+        let _one = self.one_change();
+        let Ok(member) = self.member(path) else { return (Ok(()), false) };
+        if member.standing != Standing::Coming {
+            return (Ok(()), false);
+        }
+        let database = &member.database;
+        let added = self.refuse_shared(database).and_then(|()| self.add(database, deadline));
+        let obstacle = added.as_ref().err().map(Error::to_string);
+        let is_new = obstacle != member.obstacle;
+        self.update(&database.path, |it| {
+            it.standing = if obstacle.is_none() { Standing::Running } else { Standing::Coming };
+            it.obstacle = obstacle;
+        });
+        (added, is_new)
+    }
+
+    /// Those that are not replicated yet, though they should be.
+    pub fn coming(&self) -> Vec<Member> {
+        let members = self.lock();
+        members.values().filter(|it| it.standing == Standing::Coming).cloned().collect()
     }
 
     /// A database has come to be in a directory. `false`: not yet.
@@ -264,7 +232,7 @@ impl Fleet {
         if self.member(&database.path).is_ok() {
             return true;
         }
-        let options = match self.options(database) {
+        let options = match self.refuse_shared(database).and_then(|()| self.options(database)) {
             Ok(options) => options,
             Err(error) => {
                 tracing::error!(db = %database.path.display(), %error, "cannot be replicated");
@@ -333,29 +301,24 @@ impl Fleet {
     }
 
     fn refuse_shared(&self, database: &Database) -> Result<()> {
-        for member in self.lock().values() {
-            let shared = member.database.replicas.iter().find(|it| database.replicas.contains(it));
-            if let Some(replica) = shared {
-                let owner = member.database.path.clone();
-                return Err(Error::Taken { replica: replica.to_string(), owner });
-            }
-        }
-        Ok(())
+        let members = self.members();
+        let others = members.iter().map(|it| &it.database).filter(|it| it.path != database.path);
+        Ok(claims::check(others.chain([database]))?)
     }
 
     /// Begins to replicate one, as soon as what is left of an earlier time has ended.
     fn add(&self, database: &Database, deadline: Instant) -> Result<()> {
-        loop {
-            match self.replicator.add(self.options(database)?) {
-                Err(engine::Error::Leaving(_)) if Instant::now() < deadline => {
-                    if self.closing.load(Ordering::SeqCst) {
-                        return Err(Error::Closing);
-                    }
-                    thread::sleep(AGAIN);
-                }
-                added => return Ok(added?),
+        // Nothing is opened before: a lease would be sought each time.
+        while self.replicator.is_leaving(&database.path) {
+            if Instant::now() >= deadline {
+                return Err(engine::Error::Leaving(database.path.clone()).into());
             }
+            if self.closing.load(Ordering::SeqCst) {
+                return Err(Error::Closing);
+            }
+            thread::sleep(AGAIN);
         }
+        Ok(self.replicator.add(self.options(database)?)?)
     }
 
     fn options(&self, database: &Database) -> Result<DatabaseOptions> {
@@ -396,18 +359,16 @@ impl Fleet {
         }
     }
 
+    fn defaults(&self) -> MutexGuard<'_, Defaults> {
+        self.defaults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn one_change(&self) -> MutexGuard<'_, ()> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Member>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Member {
-    fn new(database: Database, origin: Origin) -> Member {
-        Member { database, origin, standing: Standing::Running, synced_at: None }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use engine::{DatabaseState, DatabaseStatus, ReplicaStatus};
 
+use super::fleet::{Fleet, Member};
 use crate::go_duration;
 
 /// How much is borne.
@@ -45,8 +46,21 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All problems of all databases.
-pub fn problems(
+/// All problems of all databases of a running program.
+pub fn of(fleet: &Fleet, thresholds: &Thresholds) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = fleet.coming().iter().map(coming).collect();
+    problems.extend(self::problems(&fleet.statuses(), thresholds, SystemTime::now()));
+    problems
+}
+
+fn coming(member: &Member) -> Problem {
+    let why = member.obstacle.as_deref().unwrap_or("it is being let go");
+    let what = format!("not replicated as the configuration says: {why}");
+    Problem { path: member.database.path.clone(), behind: true, what }
+}
+
+/// All problems of those that are replicated.
+fn problems(
     databases: &[DatabaseStatus],
     thresholds: &Thresholds,
     now: SystemTime,

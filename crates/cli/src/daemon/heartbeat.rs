@@ -22,7 +22,8 @@ pub async fn beat(heartbeat: Heartbeat, fleet: Arc<Fleet>) {
     let mut attempted: Option<Instant> = None;
     loop {
         let due = attempted.is_none_or(|at| at.elapsed() >= heartbeat.interval);
-        if due && is_well(&fleet.statuses(), heartbeat.interval, SystemTime::now()) {
+        let all_run = fleet.coming().is_empty();
+        if due && all_run && is_well(&fleet.statuses(), heartbeat.interval, SystemTime::now()) {
             attempted = Some(Instant::now());
             send(&client, &heartbeat).await;
         }

@@ -13,7 +13,7 @@ use crate::config::Database;
 use crate::failure::{Failure, Result};
 use crate::signals::Event;
 
-/// One lease for each replica, whoever writes to it in this process.
+/// One lease for each place, whoever writes to it in this process.
 #[derive(Debug)]
 pub struct Leases {
     known: Mutex<BTreeMap<String, Weak<Lease>>>,
@@ -93,8 +93,8 @@ impl Leases {
         at_once: bool,
     ) -> Result<Arc<Lease>> {
         let mut known = self.lock();
-        let url = storage.url();
-        if let Some(lease) = known.get(&url).and_then(Weak::upgrade) {
+        let place = storage.place();
+        if let Some(lease) = known.get(&place).and_then(Weak::upgrade) {
             return Ok(lease);
         }
         let all = Arc::downgrade(self);
@@ -105,7 +105,7 @@ impl Leases {
         };
         let lease = Arc::new(Lease::new(Arc::clone(storage), time, when_lost));
         lease.keep(at_once)?;
-        known.insert(url, Arc::downgrade(&lease));
+        known.insert(place, Arc::downgrade(&lease));
         Ok(lease)
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -128,8 +128,7 @@ fn has_begun(fleet: &Fleet) -> bool {
 
 /// What `systemctl status` shows.
 fn status_line(fleet: &Fleet) -> String {
-    let statuses = fleet.statuses();
-    let problems = health::problems(&statuses, &Thresholds::default(), SystemTime::now());
+    let (statuses, problems) = (fleet.statuses(), health::of(fleet, &Thresholds::default()));
     match problems.as_slice() {
         [] => format!("Replicating {} databases", statuses.len()),
         [one] => format!("Replicating {} databases; {one}", statuses.len()),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::claims;
 use super::fleet::{Error, Fleet, Member, Origin};
 use crate::config::{Config, Database};
 use crate::failure::Result;
@@ -12,8 +13,9 @@ use storage::Url;
 
 /// How many databases are let go at once.
 const TOGETHER: usize = 16;
-/// How soon to try again to take in a database that is still being let go.
-const AGAIN: Duration = Duration::from_millis(200);
+/// How long a request may take that has not ended when its database is let go, if others shall not
+/// wait for that.
+const SOON: Duration = Duration::from_millis(50);
 
 /// What is to be done. What is not mentioned is left alone.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -59,7 +61,8 @@ fn is_remote(database: &Database) -> bool {
 }
 
 /// All databases that a configuration means now. Files that are replicated already are not even
-/// looked into: that would take their locks.
+/// looked into: that would take their locks. What somebody registered stays. No two may have one
+/// place.
 pub fn wanted(config: &Config, fleet: &Fleet) -> Result<Vec<(Database, Origin)>> {
     let mut wanted: Vec<_> =
         config.databases.iter().map(|it| (it.clone(), Origin::Listed)).collect();
@@ -71,7 +74,25 @@ pub fn wanted(config: &Config, fleet: &Fleet) -> Result<Vec<(Database, Origin)>>
             }
         }
     }
-    Ok(wanted)
+    let members = fleet.members();
+    let staying = members.into_iter().filter(|member| {
+        let path = &member.database.path;
+        member.origin == Origin::Registered && !wanted.iter().any(|(it, _)| it.path == *path)
+    });
+    let mut all: Vec<_> =
+        staying.map(|it| (as_registered(config, it.database), it.origin)).collect();
+    all.extend(wanted);
+    claims::check(all.iter().map(|(database, _)| database))?;
+    Ok(all)
+}
+
+/// One that was registered, with what holds for all now.
+fn as_registered(config: &Config, database: Database) -> Database {
+    let Database { path, replicas, .. } = &database;
+    match replicas.as_slice() {
+        [replica] => config.defaults.database(path.clone(), replica.url.clone().into()),
+        _ => database,
+    }
 }
 
 /// Does what is planned. `patience` is how long each database's last sync may take.
@@ -83,17 +104,30 @@ pub fn carry_out(plan: Plan, fleet: &Fleet, patience: Duration) {
         Err(Error::Closing) => {}
         Err(error) => tracing::error!(db = %path.display(), %error, "not replicated any more"),
     });
-    each(plan.take_in, |(database, origin)| take_in(fleet, database, origin, patience));
+    // All of them are let go before any is taken in: what one had, another may get.
+    each(plan.take_in, |(database, origin)| {
+        let path = database.path.clone();
+        match fleet.expect(database, origin, Instant::now() + patience) {
+            Ok(()) | Err(Error::Closing) => {}
+            Err(error) => tracing::error!(db = %path.display(), %error, "cannot be replicated"),
+        }
+    });
+    take_in(fleet, SOON);
 }
 
-fn take_in(fleet: &Fleet, database: Database, origin: Origin, patience: Duration) {
-    let db = database.path.display();
-    loop {
-        match fleet.take_in(database.clone(), origin, Instant::now() + patience) {
-            Ok(()) => return tracing::info!(%db, "replicated as the configuration says now"),
-            Err(Error::Engine(engine::Error::Leaving(_))) => thread::sleep(AGAIN),
-            Err(Error::Closing) => return,
-            Err(error) => return tracing::error!(%db, %error, "cannot be replicated"),
+/// Takes in those that wait for it, as far as nothing is in their way. `patience` is how long the
+/// last request of each may still take.
+pub fn take_in(fleet: &Fleet, patience: Duration) {
+    for member in fleet.coming() {
+        let (path, db) = (&member.database.path, member.database.path.display());
+        match fleet.take_in(path, Instant::now() + patience) {
+            (Ok(()), _) => tracing::info!(%db, "replicated as the configuration says now"),
+            (Err(Error::Closing), _) => return,
+            (Err(error @ Error::Engine(engine::Error::Leaving(_))), true) => {
+                tracing::warn!(%db, %error, "not replicated yet");
+            }
+            (Err(error), true) => tracing::error!(%db, %error, "cannot be replicated"),
+            (Err(_), false) => {}
         }
     }
 }
@@ -118,7 +152,6 @@ fn each<T: Send>(all: Vec<T>, act: impl Fn(T) + Sync) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::fleet::Standing;
 
     fn database(name: &str, replica: &str) -> Database {
         Database::new(
@@ -129,7 +162,7 @@ mod tests {
 
     fn member(name: &str, replica: &str, origin: Origin) -> Member {
         let database = database(name, replica);
-        Member { database, origin, standing: Standing::Running, synced_at: None }
+        Member::new(database, origin)
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! All that is known, as JSON.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use engine::{DatabaseState, DatabaseStatus, ReplicaStatus};
@@ -72,10 +73,11 @@ struct Replica {
 
 /// What is known now.
 pub fn status(fleet: &Fleet, thresholds: &Thresholds) -> Status {
-    let (statuses, now) = (fleet.statuses(), SystemTime::now());
-    let problems = health::problems(&statuses, thresholds, now);
+    let (statuses, problems) = (fleet.statuses(), health::of(fleet, thresholds));
     let mut databases: Vec<Database> = statuses.iter().map(Database::of).collect();
+    let is_told = |path: &Path| statuses.iter().any(|it| it.path == path);
     let others = fleet.members().into_iter().filter(|it| it.standing != Standing::Running);
+    let others = others.filter(|it| !is_told(&it.database.path));
     databases.extend(others.map(|member| Database {
         path: member.database.path.display().to_string(),
         state: if member.standing == Standing::Stopped { "stopped" } else { "waiting" },
@@ -83,7 +85,7 @@ pub fn status(fleet: &Fleet, thresholds: &Thresholds) -> Status {
         wal_bytes: 0,
         rebases: 0,
         snapshot_done: None,
-        error: None,
+        error: member.obstacle,
         replicas: Vec::new(),
     }));
     Status {

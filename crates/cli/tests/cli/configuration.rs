@@ -39,6 +39,46 @@ fn values_are_checked_where_they_stand() {
     );
 }
 
+/// However it is spelled: the second would write over what the first stores.
+#[test]
+fn two_replicas_never_have_one_place() {
+    let replicate = |dbs: &str, stderr: &str| {
+        let folder = Folder::new();
+        std::os::unix::fs::symlink(".", folder.path("link")).unwrap();
+        folder.write("c.yml", &format!("lease: true\ndbs:\n{dbs}"));
+        folder.run(&["replicate", "-config", "c.yml"]).fails(3, stderr);
+        assert!(!folder.path("ra").exists(), "nothing is written before");
+    };
+    let own = "\nhint: give each database its own";
+    let a = "- {path: a.db, replica: {path: ra}}\n";
+    replicate(
+        &format!("{a}- {{path: b.db, replica: {{path: ra}}}}\n"),
+        &format!("error: the replica file:///here/ra is already in use by /here/a.db{own}"),
+    );
+    replicate(
+        &format!("{a}- {{path: b.db, replicas: [{{path: rb}}, {{path: link/ra/}}]}}\n"),
+        &format!(
+            "error: the replica file:///here/link/ra/ is already in use by /here/a.db, \
+             as file:///here/ra{own}"
+        ),
+    );
+    replicate(
+        "- {path: a.db, replicas: [{path: ra}, {path: x/../ra}]}\n",
+        &format!(
+            "error: the replica file:///here/x/../ra of /here/a.db is given twice, \
+             as file:///here/ra{own}"
+        ),
+    );
+    let s3 = "{type: s3, bucket: b, path: p, endpoint: 'http://127.0.0.1:1'}";
+    replicate(
+        &format!(
+            "- {{path: a.db, replica: {s3}}}\n- {{path: b.db, replica: \
+             {{url: 's3://b/p/?endpoint=127.0.0.1:1'}}}}\n"
+        ),
+        &format!("error: the replica s3://b/p/ is already in use by /here/a.db, as s3://b/p{own}"),
+    );
+}
+
 #[test]
 fn a_missing_file_is_named() {
     let folder = Folder::new();

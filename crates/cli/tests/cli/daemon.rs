@@ -101,6 +101,11 @@ impl<'a> Daemon<'a> {
     }
 
     pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> Answer {
+        Answer::read(self.ask(method, path, body))
+    }
+
+    /// Sends a request, whose answer is still to be read.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> UnixStream {
         let mut socket = UnixStream::connect(self.folder.path("s")).unwrap();
         let length = body.len();
         write!(
@@ -109,7 +114,7 @@ impl<'a> Daemon<'a> {
              Content-Length: {length}\r\n\r\n{body}"
         )
         .unwrap();
-        Answer::read(socket)
+        socket
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

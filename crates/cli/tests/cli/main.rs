@@ -16,6 +16,7 @@ mod generated;
 mod mcp;
 mod notified;
 mod observed;
+mod profiles;
 mod program;
 mod reload;
 mod replication;

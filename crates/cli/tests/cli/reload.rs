@@ -1,5 +1,6 @@
 //! SIGHUP: the configuration is read again, and only what differs is touched.
 
+use std::net::TcpListener;
 use std::process::Stdio;
 
 use rustix::process::Signal;
@@ -34,6 +35,10 @@ fn attached(daemon: &Daemon<'_>, name: &str) -> usize {
     log.lines()
         .filter(|it| it.contains("msg=replicating ") && it.contains(&format!("/{name}.db ")))
         .count()
+}
+
+fn path(folder: &Folder, name: &str) -> serde_json::Value {
+    serde_json::json!({"path": folder.path(name), "wait": true})
 }
 
 fn reload(daemon: &mut Daemon<'_>, told: &str) {
@@ -112,6 +117,164 @@ fn a_broken_configuration_is_told_of_and_not_used() {
 }
 
 #[test]
+fn a_configuration_that_gives_two_databases_one_place_is_not_used() {
+    let folder = Folder::new();
+    let _open = [folder.database("a.db"), folder.database("b.db"), folder.database("c.db")];
+    std::os::unix::fs::symlink(".", folder.path("link")).unwrap();
+    let mut daemon = Daemon::start(&folder, &config(&[("a", "ra")]));
+    daemon.sync("a.db");
+    let url = format!("file://{}", folder.path("rb").display());
+    let register = serde_json::json!({"path": folder.path("b.db"), "replica_url": url});
+    assert_eq!(daemon.post("/register", &register).status, 200);
+    // That of another database of the configuration, and that of one that was registered; and a
+    // database that is there already.
+    let c = |place| ("c", place);
+    let refused = [c("link/ra"), c("x/../rb"), ("link/a", "rc")];
+    for (at, (name, place)) in refused.into_iter().enumerate() {
+        Daemon::configure(&folder, &config(&[("a", "ra"), (name, place)]));
+        daemon.running.signal(Signal::HUP);
+        until("the refusal", || {
+            daemon.log().matches("the new configuration is not used").count() == at + 1
+        });
+        let told = [
+            "/link/ra is already in use by ",
+            "/rb is already in use by ",
+            "a.db is already in use as ",
+        ];
+        assert!(daemon.log().contains(told[at]), "{}", daemon.log());
+        assert_eq!(listed(&daemon), ["a", "b"]);
+    }
+    daemon.sync("a.db");
+    daemon.stop();
+}
+
+#[test]
+fn replicas_may_go_from_one_database_to_another_at_once() {
+    let folder = Folder::new();
+    let open = [folder.database("a.db"), folder.database("b.db"), folder.database("c.db")];
+    for (at, database) in (1..).zip(&open) {
+        add(database, at * 100..=at * 100 + 5);
+    }
+    let leased = |entries: &[(&str, &str)]| format!("lease: true\n{}", config(entries));
+    let mut daemon = Daemon::start(&folder, &leased(&[("a", "r1"), ("b", "r2"), ("c", "r3")]));
+    for name in ["a.db", "b.db", "c.db"] {
+        daemon.sync(name);
+    }
+    // Two change places, and a new one gets that of one that goes.
+    add(&folder.database("d.db"), 400..=405);
+    Daemon::configure(&folder, &leased(&[("a", "r2"), ("b", "r1"), ("d", "r3")]));
+    reload(&mut daemon, "added=1 changed=2 removed=1 kept=0");
+    until("all to be taken in", || {
+        daemon.log().matches("replicated as the configuration says now").count() == 3
+    });
+    assert_eq!(listed(&daemon), ["a", "b", "d"]);
+    add(&open[0], 106..=106);
+    for name in ["a.db", "b.db", "d.db"] {
+        daemon.sync(name);
+    }
+    let log = daemon.stop();
+    assert!(!log.contains("another writer"), "{log}");
+    for (replica, numbers) in [("r1", 200..=205), ("r2", 100..=106), ("r3", 400..=405)] {
+        let copy = format!("{replica}.db");
+        folder.run(&["restore", "-o", &copy, &format!("@{replica}")]).ok();
+        assert_eq!(folder.numbers(&copy), Vec::from_iter(numbers), "{replica}");
+    }
+}
+
+/// Two of us on one database would fight: the former one is waited for, and that is told.
+#[test]
+fn a_database_whose_last_request_hangs_is_told_of_and_taken_in_when_that_has_ended() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = silent.local_addr().unwrap();
+    let folder = Folder::new();
+    let database = folder.database("a.db");
+    folder.database("b.db");
+    let hangs = format!(
+        "- {{path: a.db, replica: {{access-key-id: k, secret-access-key: s, \
+         url: 's3://b/p?endpoint=http://{endpoint}&region=x&timeout=15s'}}}}\n"
+    );
+    let b = entry("b", "rb");
+    let patience = "shutdown-sync-timeout: 100ms\n";
+    let mut daemon = Daemon::start(&folder, &format!("{patience}dbs:\n{hangs}{b}"));
+    let (asked, _) = silent.accept().unwrap();
+    Daemon::configure(&folder, &format!("{patience}dbs:\n{}{b}", entry("a", "ra")));
+    reload(&mut daemon, "not replicated yet");
+    let told = "a.db: not replicated as the configuration says: ";
+    let ready = daemon.get("/readyz");
+    assert!(ready.status == 503 && ready.body.contains(told), "{ready:?}");
+    let health = folder.run(&["health", "-socket", "s"]);
+    assert!(health.code == Some(10) && health.stdout.contains(told), "{health:?}");
+    let status = daemon.get("/status").json();
+    assert_eq!(status["ready"], false);
+    assert!(status["databases"].to_string().contains("has not ended"), "{status}");
+    // The others go on, and so does the configuration.
+    daemon.sync("b.db");
+    folder.database("c.db");
+    let more = format!("{patience}dbs:\n{}{b}{}", entry("a", "ra"), entry("c", "rc"));
+    Daemon::configure(&folder, &more);
+    reload(&mut daemon, "added=1 changed=0 removed=0 kept=2");
+    until("another one", || daemon.post("/sync", &path(&folder, "c.db")).status == 200);
+    drop((asked, silent));
+    until("it to be replicated", || daemon.get("/readyz").status == 200);
+    add(&database, 1..=3);
+    daemon.sync("a.db");
+    daemon.stop();
+    folder.run(&["restore", "-o", "copy.db", "@ra"]).ok();
+    assert_eq!(folder.numbers("copy.db"), [1, 2, 3]);
+}
+
+#[test]
+fn what_cannot_be_opened_is_tried_again_until_it_can() {
+    let folder = Folder::new();
+    let _open = [folder.database("a.db"), folder.database("b.db")];
+    let one = format!("shutdown-sync-timeout: 100ms\n{}", config(&[("a", "ra")]));
+    let mut daemon = Daemon::start(&folder, &one);
+    daemon.sync("a.db");
+    let key = folder.path("key");
+    let b = format!(
+        "- {{path: b.db, replica: {{url: 's3://b/p?endpoint=http://127.0.0.1:1&region=x', \
+         sse-customer-key-path: {}}}}}\n",
+        key.display()
+    );
+    let both = format!("{one}{b}");
+    Daemon::configure(&folder, &both);
+    reload(&mut daemon, "cannot be replicated");
+    let told = "b.db: not replicated as the configuration says: ";
+    let ready = daemon.get("/readyz");
+    assert!(ready.status == 503 && ready.body.contains(told), "{ready:?}");
+    // Also if it says the same again.
+    reload(&mut daemon, "added=0 changed=0 removed=0 kept=2");
+    assert!(daemon.get("/readyz").body.contains(told));
+    folder.write("key", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n");
+    until("it to be opened", || !daemon.get("/readyz").body.contains(told));
+    assert_eq!(daemon.log().matches("cannot be replicated").count(), 1, "{}", daemon.log());
+    Daemon::configure(&folder, &one);
+    reload(&mut daemon, "added=0 changed=0 removed=1 kept=1");
+    daemon.await_log("not replicated any more");
+    daemon.sync("a.db");
+    daemon.stop();
+}
+
+/// A lease is one on a place: under another name of it, nobody else has it.
+#[test]
+fn another_spelling_of_a_place_has_the_same_lease() {
+    let folder = Folder::new();
+    let database = folder.database("a.db");
+    std::os::unix::fs::symlink(".", folder.path("link")).unwrap();
+    let leased = |place| format!("lease: true\n{}", config(&[("a", place)]));
+    let mut daemon = Daemon::start(&folder, &leased("ra"));
+    daemon.sync("a.db");
+    Daemon::configure(&folder, &leased("link/ra"));
+    reload(&mut daemon, "replicated as the configuration says now");
+    add(&database, 1..=3);
+    daemon.sync("a.db");
+    let log = daemon.stop();
+    assert!(!log.contains("another writer"), "{log}");
+    folder.run(&["restore", "-o", "copy.db", "@ra"]).ok();
+    assert_eq!(folder.numbers("copy.db"), [1, 2, 3]);
+}
+
+#[test]
 fn what_was_stopped_stays_stopped_and_what_was_registered_stays() {
     let folder = Folder::new();
     let _open = [folder.database("a.db"), folder.database("b.db"), folder.database("c.db")];
@@ -123,7 +286,7 @@ fn what_was_stopped_stays_stopped_and_what_was_registered_stays() {
     let stop = serde_json::json!({"path": folder.path("a.db")});
     assert_eq!(daemon.post("/stop", &stop).status, 200);
     Daemon::configure(&folder, &config(&[("a", "ra2"), ("c", "rc")]));
-    reload(&mut daemon, "added=1 changed=1 removed=0 kept=0");
+    reload(&mut daemon, "added=1 changed=1 removed=0 kept=1");
     until("the new set", || listed(&daemon) == ["a", "b", "c"]);
     let list = daemon.get("/list").json();
     assert_eq!(list["databases"][0]["status"], "stopped");
@@ -206,6 +369,10 @@ fn keys_are_read_again_from_their_files() {
         daemon.running.signal(Signal::HUP);
         until("the new key to be used", || !problems(&daemon).contains(name));
     }
+    // The second time, both began anew.
+    until("both to be taken in again", || {
+        daemon.log().matches("replicated as the configuration says now").count() == 3
+    });
     for name in ["named.db", "inherited.db"] {
         daemon.sync(name);
     }

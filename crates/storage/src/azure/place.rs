@@ -65,6 +65,11 @@ impl Place {
         Ok(Place { account, container, base, root })
     }
 
+    /// Spelled one way.
+    pub(super) fn spelled(&self) -> String {
+        format!("{}/{}/{}", endpoint::spelled(&self.base), self.container, self.root)
+    }
+
     /// The address of the container.
     pub(super) fn container_uri(&self) -> String {
         format!("{}/{}", self.base, self.container)

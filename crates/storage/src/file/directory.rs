@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use ltx::{Timestamp, TxidRange};
 
@@ -40,6 +40,24 @@ pub(super) fn entries(directory: &Path) -> Result<Vec<Entry>> {
             Ok(Entry { name: entry.file_name(), path: entry.path() })
         })
         .collect()
+}
+
+/// A path without symbolic links and detours, whether or not all of it exists.
+pub(super) fn real(path: &Path) -> PathBuf {
+    let mut real = PathBuf::new();
+    for part in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(real.pop()),
+            part => real.push(part),
+        }
+        if fs::symlink_metadata(&real).is_ok_and(|it| it.is_symlink())
+            && let Ok(target) = real.canonicalize()
+        {
+            real = target;
+        }
+    }
+    real
 }
 
 /// All files below a directory, itself below `root`.
@@ -141,4 +159,37 @@ fn is_nothing(name: &str) -> bool {
 
 fn name_error(path: &Path, error: io::Error) -> Error {
     Error::from_io(path.display().to_string(), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_directory_has_one_real_path_before_it_exists_and_after() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let folder = folder.path().canonicalize().expect("its path");
+        fs::create_dir_all(folder.join("disk/a")).expect("directories");
+        std::os::unix::fs::symlink(folder.join("disk"), folder.join("link")).expect("a link");
+        std::os::unix::fs::symlink("disk/a", folder.join("inner")).expect("a link");
+        let expected = folder.join("disk/new/r");
+        let spelled = [
+            "disk/new/r",
+            "disk/new/r/",
+            "disk//new/./r",
+            "link/new/r",
+            "disk/a/../new/r",
+            "link/a/../new/x/../r",
+            "inner/../new/r",
+        ];
+        for _ in 0..2 {
+            for path in spelled {
+                assert_eq!(real(&folder.join(path)), expected, "{path}");
+            }
+            assert_ne!(real(&folder.join("new/r")), expected);
+            fs::create_dir_all(&expected).expect("the directory");
+        }
+        let here = std::env::current_dir().and_then(|it| it.canonicalize()).expect("here");
+        assert_eq!(real(Path::new("r")), here.join("r"));
+    }
 }

@@ -43,6 +43,11 @@ impl Place {
         Ok(Place { bucket: address.host.clone(), base, root, is_emulator })
     }
 
+    /// Spelled one way.
+    pub(super) fn spelled(&self) -> String {
+        format!("{}/{}/{}", endpoint::spelled(&self.base), self.bucket, self.root)
+    }
+
     /// The address of all objects.
     pub(super) fn objects_uri(&self) -> String {
         format!("{}/storage/v1/b/{}/o", self.base, wire::escaped(&self.bucket))

@@ -9,15 +9,14 @@ use super::process;
 
 /// Litestream's.
 const USUAL_TIME: Duration = Duration::from_secs(30);
-/// A lease that ran out so long ago, by the clocks of two machines, is over.
-const LONG_AGO: Duration = Duration::from_secs(300);
 
 /// The content of `lock.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     #[serde(default)]
     pub(super) generation: u64,
-    #[serde(default)]
+    /// For Litestream, and for people. At the epoch, it was given back.
+    #[serde(default = "never")]
     expires_at: Timestamp,
     /// `host:pid`
     #[serde(default)]
@@ -42,7 +41,7 @@ impl Record {
     ) -> Record {
         Record {
             generation,
-            expires_at: Timestamp::try_from(expires_at).unwrap_or_default(),
+            expires_at: Timestamp::try_from(expires_at).unwrap_or(never()),
             owner: process::owner(),
             id: id.to_owned(),
             process: process::ours().unwrap_or_default(),
@@ -54,7 +53,7 @@ impl Record {
     pub(super) fn parse(body: &[u8]) -> Record {
         serde_json::from_slice(body).unwrap_or_else(|_| Record {
             generation: 0,
-            expires_at: Timestamp::MAX,
+            expires_at: never(),
             owner: "an unknown writer".to_owned(),
             id: String::new(),
             process: String::new(),
@@ -74,12 +73,17 @@ impl Record {
         }
     }
 
-    /// Whether it need not be waited for: it was given back, ran out long ago, or its owner was a
-    /// process of this machine that has ended.
-    pub(super) fn is_over(&self, now: SystemTime) -> bool {
-        let long_ago = Timestamp::try_from(now - LONG_AGO).unwrap_or(Timestamp::MIN);
-        self.expires_at < long_ago || process::has_ended(&self.process)
+    /// Whether it need not be waited for: it was given back, or its owner was a process of this
+    /// machine that has ended. That it ran out says another machine's clock, which may be wrong by
+    /// any time; whether anybody renews it is seen by ours.
+    pub(super) fn is_over(&self) -> bool {
+        self.expires_at == Timestamp::UNIX_EPOCH || process::has_ended(&self.process)
     }
+}
+
+/// Not known to be given back.
+fn never() -> Timestamp {
+    Timestamp::MAX
 }
 
 #[cfg(test)]
@@ -92,36 +96,45 @@ mod tests {
         let record = Record::parse(body);
         assert_eq!((record.generation, &*record.owner), (7, "db1:42"));
         assert_eq!(record.time(), USUAL_TIME);
-        let expired = SystemTime::from(record.expires_at);
-        assert!(!record.is_over(expired + Duration::from_secs(200)), "clocks may differ");
-        assert!(record.is_over(expired + Duration::from_secs(400)));
+    }
+
+    #[test]
+    fn no_clock_of_another_machine_ends_a_lease() {
+        let expired = |at: &str| {
+            let body = format!(r#"{{"generation":7,"expires_at":"{at}","owner":"db1:42"}}"#);
+            Record::parse(body.as_bytes()).is_over()
+        };
+        for at in ["2001-01-01T00:00:00Z", "1970-01-01T00:00:30Z", "0001-01-01T00:00:00Z"] {
+            assert!(!expired(at), "{at}");
+        }
+        assert!(expired("1970-01-01T00:00:00Z"), "given back");
     }
 
     #[test]
     fn what_cannot_be_read_is_never_over() {
-        assert!(!Record::parse(b"?").is_over(SystemTime::now()));
+        for body in ["?", "{}", r#"{"generation":7,"owner":"db1:42"}"#] {
+            assert!(!Record::parse(body.as_bytes()).is_over(), "{body}");
+        }
     }
 
     #[test]
     fn ours_is_not_over_while_we_live_unless_it_was_given_back() {
-        let now = SystemTime::now();
         let time = Duration::from_secs(1);
-        let ours = Record::ours(1, now + time, "a", time);
+        let ours = Record::ours(1, SystemTime::now() + time, "a", time);
         assert_eq!(Record::parse(&ours.to_json()), ours);
-        assert!(!ours.is_over(now));
-        assert!(Record::ours(1, SystemTime::UNIX_EPOCH, "a", time).is_over(now));
+        assert!(!ours.is_over());
+        assert!(Record::ours(1, SystemTime::UNIX_EPOCH, "a", time).is_over());
     }
 
     #[test]
     fn one_of_a_process_that_has_ended_is_over() {
         let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("sleep");
-        let now = SystemTime::now();
         let time = Duration::from_secs(30);
-        let mut record = Record::ours(1, now + time, "a", time);
+        let mut record = Record::ours(1, SystemTime::now() + time, "a", time);
         record.process = process::of(child.id()).expect("a process");
-        assert!(!record.is_over(now));
+        assert!(!record.is_over());
         child.kill().expect("kill");
         child.wait().expect("wait");
-        assert!(record.is_over(now));
+        assert!(record.is_over());
     }
 }

@@ -78,6 +78,19 @@ fn a_lease_that_nobody_renews_is_taken_over_and_its_owner_told() {
     second.check().expect("ours");
 }
 
+/// Its clock may be years behind, and it may be about to renew it.
+#[test]
+fn a_lease_that_ran_out_by_another_machines_clock_is_waited_for_by_ours() {
+    let place = Place::new();
+    let lease = place.lease(SHORT);
+    let long_ago =
+        br#"{"generation":7,"expires_at":"2001-01-01T00:00:00Z","owner":"db1:42","milliseconds":1}"#;
+    lease.storage.put_if(layout::LEASE, long_ago, &Condition::Absent).expect("written");
+    let began = Instant::now();
+    acquire(&lease).expect("nobody renews it");
+    assert!(began.elapsed() >= SHORT, "it was waited for");
+}
+
 #[test]
 fn one_that_ran_out_is_ours_again_if_nobody_took_it() {
     let place = Place::new();

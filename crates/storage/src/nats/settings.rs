@@ -98,6 +98,15 @@ impl Settings {
         })
     }
 
+    /// The place, spelled one way.
+    pub(super) fn spelled(&self) -> String {
+        let mut servers: Vec<String> =
+            self.servers.iter().map(|server| server.to_ascii_lowercase()).collect();
+        servers.sort_unstable();
+        servers.dedup();
+        format!("{}/{}/{}", servers.join(","), self.bucket, self.base)
+    }
+
     /// What to connect with, files read anew each time.
     pub(super) async fn connect_options(&self, object: &str) -> Result<ConnectOptions> {
         let mut options = ConnectOptions::new()

@@ -48,6 +48,15 @@ impl Place {
         }
     }
 
+    /// Spelled one way. The names of buckets at Alibaba are one server's, whichever of its hosts is
+    /// asked.
+    pub(super) fn spelled(&self) -> String {
+        let host = endpoint::spelled(&format!("{}://{}", self.scheme, self.host));
+        let is_alibaba = host.split(':').next().is_some_and(|name| name.ends_with(DOMAIN));
+        let server = if is_alibaba { DOMAIN.trim_start_matches('.') } else { &host };
+        format!("{server}/{}/{}", self.bucket, self.root)
+    }
+
     /// What stands before the names of all objects in the path of a URL.
     pub(super) fn path(&self) -> String {
         match self.path_style() {

@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn an_object_that_lost_a_part_is_never_stored_without_it() {
         let one = TxidRange { min: Txid::FIRST, max: Txid::FIRST };
-        let remote = Remote::new(Narrow::default());
+        let remote = Remote::new(Narrow::default(), "s3://b".into());
         let created = Timestamp::from_millis(0);
         let mut upload = remote.create(Level::SNAPSHOT, one, created).expect("create");
         // More than 20 parts of growing sizes take: some write fails, and is not heeded.
@@ -322,7 +322,7 @@ mod tests {
         let (one, created) =
             (TxidRange { min: Txid::FIRST, max: Txid::FIRST }, Timestamp::from_millis(0));
         for size_is_known in [true, false] {
-            let remote = Remote::new(Narrow::default());
+            let remote = Remote::new(Narrow::default(), "s3://b".into());
             if size_is_known {
                 remote.put_file(Level::SNAPSHOT, one, created, file.path()).expect("put");
             } else {

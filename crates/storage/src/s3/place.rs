@@ -89,6 +89,23 @@ impl Place {
         }
     }
 
+    /// Spelled one way. The names of buckets at Amazon and at Tigris are one server's, whichever of
+    /// its hosts is asked.
+    pub(super) fn spelled(&self) -> String {
+        let is_china = self.region.as_ref().is_some_and(|region| region.starts_with("cn-"));
+        let name = self.host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        let server = match is_access_point_host(&name) {
+            true => self.host.clone(),
+            false if self.quirks.tigris => "tigris".to_owned(),
+            false if name.ends_with(".amazonaws.com.cn") || name.is_empty() && is_china => {
+                format!("{AWS_DOMAIN}.cn")
+            }
+            false if name.ends_with(".amazonaws.com") || name.is_empty() => AWS_DOMAIN.to_owned(),
+            false => endpoint::spelled(&format!("{}://{}", self.scheme, self.host)),
+        };
+        format!("{server}/{}/{}", self.bucket, self.root)
+    }
+
     /// What stands before the names of all objects in the path of a URL.
     pub(super) fn path(&self) -> String {
         match self.path_style && !is_access_point_host(&self.host) {

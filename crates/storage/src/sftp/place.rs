@@ -58,6 +58,15 @@ impl Place {
         }
     }
 
+    /// Spelled one way. Only where a login begins depends on who logs in.
+    pub(super) fn spelled(&self) -> String {
+        let server = format!("{}:{}", self.host.to_ascii_lowercase(), self.port);
+        match self.root.strip_prefix('/') {
+            Some(root) => format!("{server}/{root}"),
+            None => format!("{}@{server}/{}", self.user, self.root),
+        }
+    }
+
     /// As files of known hosts name the server.
     pub(super) fn known_as(&self) -> String {
         let host = self.host.to_lowercase();

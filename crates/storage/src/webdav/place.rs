@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode_str;
 
 use crate::address::Address;
-use crate::wire;
+use crate::{endpoint, wire};
 
 /// A collection of a server. Paths in it are percent-decoded, without slashes at their ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,11 @@ impl Place {
         let scheme = if address.tls { "https" } else { "http" };
         let root = joined(segments(&address.clean_path()));
         Place { origin: format!("{scheme}://{}", address.host), root }
+    }
+
+    /// Spelled one way.
+    pub(super) fn spelled(&self) -> String {
+        format!("{}/{}", endpoint::spelled(&self.origin), self.root)
     }
 
     /// The path of a name of the replica; of the replica itself if the name is empty.

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use engine::folder::Stop;
 
 use super::{Job, Settings, folders};
@@ -16,6 +17,9 @@ use crate::connect;
 use crate::daemon::fleet::Fleet;
 use crate::daemon::notify::Notify;
 use crate::daemon::reload;
+
+/// How soon to try again to take in databases that something is in the way of.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Reads it when asked to, on a thread of its own, since databases that go are synced first.
 #[derive(Debug)]
@@ -59,7 +63,7 @@ impl Reloader {
             // Asked again while it reads, it reads once more.
             let (asked, asking) = bounded(1);
             let named = thread::Builder::new().name("reload".into());
-            let spawned = named.spawn(move || asking.iter().for_each(|()| reading.read()));
+            let spawned = named.spawn(move || reading.run(&asking));
             spawned.map_or_else(
                 |error| {
                     tracing::error!(%error, "SIGHUP will do nothing");
@@ -108,6 +112,17 @@ impl Watches {
 }
 
 impl Reading {
+    fn run(&self, asking: &Receiver<()>) {
+        loop {
+            let wait = if self.fleet.coming().is_empty() { Duration::MAX } else { AGAIN };
+            match asking.recv_timeout(wait) {
+                Ok(()) => self.read(),
+                Err(RecvTimeoutError::Timeout) => reload::take_in(&self.fleet, Duration::ZERO),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
     fn read(&self) {
         tracing::info!("reading the configuration again");
         self.notify.reloading();
@@ -141,6 +156,7 @@ impl Reading {
             watches.end();
         }
         drop(watches);
+        self.fleet.set_defaults(config.defaults.clone());
         reload::carry_out(plan, &self.fleet, self.settings.shutdown_sync_timeout);
         if !same {
             let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
