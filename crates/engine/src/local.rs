@@ -59,6 +59,28 @@ pub fn position(path: &Path, meta: Option<&Path>) -> Result<Option<Txid>, Error>
     Ok(local.files()?.last().map(|object| object.txids.max))
 }
 
+/// The name of the local state of the database at `path`, which no other has. It is kept with it;
+/// where there is no directory for that yet, it is another each time.
+pub fn identity(path: &Path, meta: Option<&Path>) -> Result<String, Error> {
+    let local = Local::at(path, meta, u64::MAX);
+    let new = format!("{:032x}", fastrand::u128(..));
+    if !local.root.parent().is_some_and(Path::exists) {
+        return Ok(new);
+    }
+    let place = local.root.join(OWN).join("identity");
+    match fs::read_to_string(&place) {
+        Ok(known) if known.len() == new.len() => return Ok(known),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::local(&place, e)),
+        _ => {}
+    }
+    local.files.prepare(Level::L0)?;
+    let write = || {
+        fs::create_dir_all(local.root.join(OWN))?;
+        fs::write(&place, &new)
+    };
+    write().map(|()| new.clone()).map_err(|e| Error::local(&place, e))
+}
+
 /// The local state directory of the database at `path`.
 pub fn directory(path: &Path, meta: Option<&Path>) -> PathBuf {
     if let Some(meta) = meta {

@@ -32,7 +32,11 @@ pub struct Lease {
     storage: Arc<dyn Storage>,
     time: Duration,
     id: String,
+    /// Names the local state that is written from.
+    writer: String,
     state: Mutex<State>,
+    /// One change of the object at a time.
+    changes: Mutex<()>,
     /// Whether the storage was seen to keep to conditions.
     tried: AtomicBool,
     when_lost: Box<dyn Fn() + Send + Sync>,
@@ -42,8 +46,8 @@ pub struct Lease {
 enum State {
     /// It is not ours yet. What was last seen of somebody else's, and since when.
     Sought(Option<(Version, Duration)>),
-    /// It is ours.
-    Held { version: Version, generation: u64, until: Duration },
+    /// It is ours; `writer` wrote last.
+    Held { version: Version, generation: u64, until: Duration, writer: String },
     /// It went to another.
     Lost { owner: String },
     /// We gave it back.
@@ -69,16 +73,18 @@ impl fmt::Debug for Lease {
 }
 
 impl Lease {
-    /// A lease that runs out after `time` unless it is renewed. `when_lost` hears when another
-    /// has it.
+    /// A lease that runs out after `time` unless it is renewed. `writer` names the local state that
+    /// is written from. `when_lost` hears when another has it.
     pub fn new(
         storage: Arc<dyn Storage>,
         time: Duration,
+        writer: String,
         when_lost: impl Fn() + Send + Sync + 'static,
     ) -> Lease {
         let id = format!("{:032x}", fastrand::u128(..));
         let (state, when_lost) = (Mutex::new(State::Sought(None)), Box::new(when_lost));
-        Lease { storage, time, id, state, tried: AtomicBool::new(false), when_lost }
+        let (changes, tried) = (Mutex::default(), AtomicBool::new(false));
+        Lease { storage, time, id, writer, state, changes, tried, when_lost }
     }
 
     /// Gets it. Somebody else's is waited for until it was renewed, which is an error, or has run
@@ -134,6 +140,32 @@ impl Lease {
         Err(Error::Unleased { url: self.url(), reason })
     }
 
+    /// The same before something is written; who wrote last is noted before that is somebody else.
+    pub(crate) fn check_to_write(&self) -> Result<()> {
+        self.check()?;
+        let _one = self.one_change();
+        let held = match &*self.lock() {
+            State::Held { version, generation, writer, .. } if *writer != self.writer => {
+                (version.clone(), *generation)
+            }
+            _ => return Ok(()),
+        };
+        let (version, generation) = held;
+        match self.take(Condition::Unchanged(version), generation + 1, &self.writer) {
+            Err(Error::Conflict { .. } | Error::NotFound { .. }) => {
+                self.look_whose()?;
+                let reason = "it changed meanwhile".to_owned();
+                Err(Error::Unleased { url: self.url(), reason })
+            }
+            taken => taken,
+        }
+    }
+
+    /// Whether it is ours, but another wrote here since we did.
+    pub(crate) fn has_other_writer(&self) -> bool {
+        matches!(&*self.lock(), State::Held { writer, .. } if *writer != self.writer)
+    }
+
     /// Whether another has it for good.
     pub fn is_lost(&self) -> bool {
         matches!(&*self.lock(), State::Lost { .. })
@@ -142,10 +174,10 @@ impl Lease {
     /// Gives it back, if it is ours.
     pub fn release(&self) {
         let mut state = self.lock();
-        if let State::Held { version, generation, until } = &*state
+        if let State::Held { version, generation, until, writer } = &*state
             && now() < *until
         {
-            let record = self.record(*generation, SystemTime::UNIX_EPOCH);
+            let record = self.record(*generation, SystemTime::UNIX_EPOCH, writer);
             let condition = Condition::Unchanged(version.clone());
             if let Err(error) = self.storage.put_if(layout::LEASE, &record, &condition) {
                 tracing::warn!(replica = self.url(), %error, "the lease was not given back: it runs out by itself");
@@ -156,8 +188,11 @@ impl Lease {
 
     /// Renews it, or looks whether it can be had. Gives the time until that is to be done again.
     fn renew(&self) -> Duration {
+        let _one = self.one_change();
         let held = match &*self.lock() {
-            State::Held { version, generation, .. } => Some((version.clone(), *generation)),
+            State::Held { version, generation, writer, .. } => {
+                Some((version.clone(), *generation, writer.clone()))
+            }
             State::Sought(_) => None,
             State::Lost { .. } | State::Released => return Duration::MAX,
         };
@@ -166,8 +201,8 @@ impl Lease {
                 let sought = self.try_conditions().and_then(|()| self.seek());
                 sought.map(|attempt| attempt == Attempt::Got)
             }
-            Some((version, generation)) => {
-                match self.take(Condition::Unchanged(version), generation + 1) {
+            Some((version, generation, writer)) => {
+                match self.take(Condition::Unchanged(version), generation + 1, &writer) {
                     Err(Error::Conflict { .. } | Error::NotFound { .. }) => self.look_whose(),
                     taken => taken.map(|()| true),
                 }
@@ -197,13 +232,16 @@ impl Lease {
     /// One attempt to get it.
     fn seek(&self) -> Result<Attempt> {
         let (body, version) = match self.storage.get_versioned(layout::LEASE) {
-            Err(Error::NotFound { .. }) => return self.take_first(Condition::Absent, 1),
+            // Nobody wrote under a lease before.
+            Err(Error::NotFound { .. }) => {
+                return self.take_first(Condition::Absent, 1, &self.writer);
+            }
             found => found?,
         };
         let record = Record::parse(&body);
         let next = record.generation.saturating_add(1);
         if record.id == self.id || record.is_over() {
-            return self.take_first(Condition::Unchanged(version), next);
+            return self.take_first(Condition::Unchanged(version), next, &record.writer);
         }
         let seen = match &*self.lock() {
             State::Sought(seen) => seen.clone(),
@@ -216,7 +254,7 @@ impl Lease {
                 }
                 let (replica, owner) = (self.url(), &record.owner);
                 tracing::warn!(replica, owner, "a lease that nobody renews is taken over");
-                self.take_first(Condition::Unchanged(version), next)
+                self.take_first(Condition::Unchanged(version), next, &record.writer)
             }
             Some(_) => {
                 self.lost(&record.owner);
@@ -230,23 +268,23 @@ impl Lease {
     }
 
     /// Takes it for the first time, unless somebody was faster.
-    fn take_first(&self, condition: Condition, generation: u64) -> Result<Attempt> {
-        match self.take(condition, generation) {
+    fn take_first(&self, condition: Condition, generation: u64, writer: &str) -> Result<Attempt> {
+        match self.take(condition, generation, writer) {
             Ok(()) => Ok(Attempt::Got),
             Err(Error::Conflict { .. } | Error::NotFound { .. }) => Ok(Attempt::Taken),
             Err(error) => Err(error),
         }
     }
 
-    fn take(&self, condition: Condition, generation: u64) -> Result<()> {
+    fn take(&self, condition: Condition, generation: u64, writer: &str) -> Result<()> {
         // Its time begins before others may see it.
         let asked = now();
-        let record = self.record(generation, SystemTime::now() + self.time);
+        let record = self.record(generation, SystemTime::now() + self.time, writer);
         let version = self.storage.put_if(layout::LEASE, &record, &condition)?;
         let until = asked + self.time - self.time / MARGIN;
         let mut state = self.lock();
         if !matches!(&*state, State::Released) {
-            *state = State::Held { version, generation, until };
+            *state = State::Held { version, generation, until, writer: writer.to_owned() };
         }
         Ok(())
     }
@@ -258,19 +296,21 @@ impl Lease {
             Ok((body, version)) => {
                 let record = Record::parse(&body);
                 let ours = record.id == self.id;
-                (record.owner, ours.then_some((version, record.generation)))
+                (record.owner, ours.then_some((version, record.generation, record.writer)))
             }
             Err(Error::NotFound { .. }) => {
                 ("nobody any more: somebody deleted it".to_owned(), None)
             }
             Err(error) => return Err(error),
         };
-        let Some((version, generation)) = found else {
+        let Some((version, generation, writer)) = found else {
             self.lost(&owner);
             return Ok(false);
         };
-        if let State::Held { version: known, generation: counted, .. } = &mut *self.lock() {
-            (*known, *counted) = (version, generation);
+        if let State::Held { version: known, generation: counted, writer: last, .. } =
+            &mut *self.lock()
+        {
+            (*known, *counted, *last) = (version, generation, writer);
         }
         Ok(false)
     }
@@ -286,8 +326,12 @@ impl Lease {
         (self.when_lost)();
     }
 
-    fn record(&self, generation: u64, expires_at: SystemTime) -> Vec<u8> {
-        Record::ours(generation, expires_at, &self.id, self.time).to_json()
+    fn record(&self, generation: u64, expires_at: SystemTime, writer: &str) -> Vec<u8> {
+        Record::ours(generation, expires_at, &self.id, self.time, writer).to_json()
+    }
+
+    fn one_change(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn url(&self) -> String {

@@ -60,7 +60,7 @@ impl Storage for Leased {
         txids: TxidRange,
         created: Timestamp,
     ) -> Result<Box<dyn Upload>> {
-        self.lease.check()?;
+        self.lease.check_to_write()?;
         let upload = self.storage.create(level, txids, created)?;
         Ok(Box::new(LeasedUpload { upload, lease: Arc::clone(&self.lease) }))
     }
@@ -72,7 +72,7 @@ impl Storage for Leased {
         created: Timestamp,
         source: &Path,
     ) -> Result<Object> {
-        self.lease.check()?;
+        self.lease.check_to_write()?;
         self.storage.put_file(level, txids, created, source)
     }
 
@@ -86,7 +86,7 @@ impl Storage for Leased {
     }
 
     fn delete(&self, objects: &[(Level, TxidRange)]) -> Result<()> {
-        self.lease.check()?;
+        self.lease.check_to_write()?;
         self.storage.delete(objects)
     }
 
@@ -99,7 +99,7 @@ impl Storage for Leased {
     }
 
     fn put_if(&self, key: &str, body: &[u8], condition: &Condition) -> Result<Version> {
-        self.lease.check()?;
+        self.lease.check_to_write()?;
         self.storage.put_if(key, body, condition)
     }
 
@@ -108,7 +108,7 @@ impl Storage for Leased {
     }
 
     fn remove_key(&self, key: &str) -> Result<()> {
-        self.lease.check()?;
+        self.lease.check_to_write()?;
         self.storage.remove_key(key)
     }
 
@@ -118,6 +118,10 @@ impl Storage for Leased {
 
     fn holds_lease(&self) -> Option<bool> {
         Some(self.lease.check().is_ok())
+    }
+
+    fn has_other_writer(&self) -> bool {
+        self.lease.has_other_writer()
     }
 
     fn unknown(&self) -> Result<Vec<String>> {

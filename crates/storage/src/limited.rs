@@ -184,6 +184,10 @@ impl Storage for Limited {
         self.storage.holds_lease()
     }
 
+    fn has_other_writer(&self) -> bool {
+        self.storage.has_other_writer()
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.storage.usage()
     }

@@ -126,6 +126,12 @@ pub trait Storage: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether another wrote here since we did, as far as a lease tells. What it has sent may arrive
+    /// even now, so that nothing may build on what was here before.
+    fn has_other_writer(&self) -> bool {
+        false
+    }
+
     /// What was asked of a server so far; none where there is no server.
     fn usage(&self) -> Option<Usage> {
         None

@@ -230,7 +230,7 @@ fn options(
         let storage = replica.open_for(&database.path)?;
         match replica.lease {
             None => Ok(limits.apply(storage)),
-            Some(time) => leases.guard(storage, time).map(|it| limits.apply(it)),
+            Some(time) => leases.guard(storage, database, time).map(|it| limits.apply(it)),
         }
     };
     let replicas = database.replicas.iter().map(open).collect::<Result<Vec<_>>>()?;

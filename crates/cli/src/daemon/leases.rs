@@ -44,7 +44,7 @@ impl Leases {
         for database in databases {
             for (index, replica) in database.replicas.iter().enumerate() {
                 if let Some(time) = replica.lease {
-                    leases.push(self.lease(&open(database, index)?, time, false)?);
+                    leases.push(self.lease(&open(database, index)?, database, time, false)?);
                 }
             }
         }
@@ -67,9 +67,10 @@ impl Leases {
     pub fn guard(
         self: &Arc<Self>,
         storage: Arc<dyn Storage>,
+        database: &Database,
         time: Duration,
     ) -> Result<Arc<dyn Storage>> {
-        let lease = self.lease(&storage, time, true)?;
+        let lease = self.lease(&storage, database, time, true)?;
         Ok(Arc::new(Leased::new(storage, lease)))
     }
 
@@ -89,6 +90,7 @@ impl Leases {
     fn lease(
         self: &Arc<Self>,
         storage: &Arc<dyn Storage>,
+        database: &Database,
         time: Duration,
         at_once: bool,
     ) -> Result<Arc<Lease>> {
@@ -103,7 +105,8 @@ impl Leases {
                 let _ = all.events.send(Event::Lost);
             }
         };
-        let lease = Arc::new(Lease::new(Arc::clone(storage), time, when_lost));
+        let writer = engine::local::identity(&database.path, database.meta.as_deref())?;
+        let lease = Arc::new(Lease::new(Arc::clone(storage), time, writer, when_lost));
         lease.keep(at_once)?;
         known.insert(place, Arc::downgrade(&lease));
         Ok(lease)

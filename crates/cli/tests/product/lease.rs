@@ -112,7 +112,19 @@ fn one_writes_and_the_other_does_not(name: &str, replica: &str) {
     second.commit(1);
     second.await_restored(&mut again);
     assert!(!again.log().contains("waiting whether it lives\n"), "{}", again.log());
+    assert!(!again.log().contains("whole image"), "{}", again.log());
     again.stop();
+
+    // The first one knows the replica's last transactions, but they are not its own.
+    let copy = fs::read_dir(second.stage.local_state().join("ltx/0")).expect("list");
+    for file in copy.flatten() {
+        let to = first.stage.local_state().join("ltx/0").join(file.file_name());
+        fs::copy(file.path(), to).expect("copy the local state");
+    }
+    let mut back = first.replicate();
+    first.await_restored(&mut back);
+    assert!(back.log().contains("whole image"), "{}", back.log());
+    back.stop();
 }
 
 fn file(replica: &Path) -> String {

@@ -185,7 +185,17 @@ impl Database {
             let start = |remote| self.start_of(&txids, remote, &**storage);
             starts.push(remote.as_ref().map(start).transpose()?);
         }
-        let start = start::combine(&starts, txids.last().copied());
+        let start = match start::combine(&starts, txids.last().copied()) {
+            // What it sent last may still come, under the names that we would give next.
+            Start::Continue(here)
+                if self.options.replicas.iter().any(|it| it.has_other_writer()) =>
+            {
+                let last = remotes.iter().flatten().filter_map(|remote| remote.last).max();
+                let reason = "another wrote to a replica since we did".to_owned();
+                Start::Anchor { after: last.max(Some(here)).unwrap_or(here), reason }
+            }
+            start => start,
+        };
         let holes = starts.iter().map(|it| start::is_hole(&start, it.as_ref())).collect();
         for (reason, storage) in starts.iter().zip(&self.options.replicas) {
             if let (Start::Continue(_), Some(Start::Anchor { reason, .. })) = (&start, reason) {

@@ -30,6 +30,9 @@ pub(super) struct Record {
     /// How long nobody renews it before it is taken over.
     #[serde(default)]
     milliseconds: u64,
+    /// Who wrote to the replica last, which its holder may not have done yet.
+    #[serde(default)]
+    pub(super) writer: String,
 }
 
 impl Record {
@@ -38,6 +41,7 @@ impl Record {
         expires_at: SystemTime,
         id: &str,
         time: Duration,
+        writer: &str,
     ) -> Record {
         Record {
             generation,
@@ -46,6 +50,7 @@ impl Record {
             id: id.to_owned(),
             process: process::ours().unwrap_or_default(),
             milliseconds: u64::try_from(time.as_millis()).unwrap_or_default(),
+            writer: writer.to_owned(),
         }
     }
 
@@ -58,6 +63,7 @@ impl Record {
             id: String::new(),
             process: String::new(),
             milliseconds: 0,
+            writer: String::new(),
         })
     }
 
@@ -120,17 +126,17 @@ mod tests {
     #[test]
     fn ours_is_not_over_while_we_live_unless_it_was_given_back() {
         let time = Duration::from_secs(1);
-        let ours = Record::ours(1, SystemTime::now() + time, "a", time);
+        let ours = Record::ours(1, SystemTime::now() + time, "a", time, "w");
         assert_eq!(Record::parse(&ours.to_json()), ours);
         assert!(!ours.is_over());
-        assert!(Record::ours(1, SystemTime::UNIX_EPOCH, "a", time).is_over());
+        assert!(Record::ours(1, SystemTime::UNIX_EPOCH, "a", time, "w").is_over());
     }
 
     #[test]
     fn one_of_a_process_that_has_ended_is_over() {
         let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("sleep");
         let time = Duration::from_secs(30);
-        let mut record = Record::ours(1, SystemTime::now() + time, "a", time);
+        let mut record = Record::ours(1, SystemTime::now() + time, "a", time, "w");
         record.process = process::of(child.id()).expect("a process");
         assert!(!record.is_over());
         child.kill().expect("kill");

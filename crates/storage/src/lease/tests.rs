@@ -19,8 +19,12 @@ impl Place {
     }
 
     fn lease(&self, time: Duration) -> Arc<Lease> {
+        self.lease_of("w", time)
+    }
+
+    fn lease_of(&self, writer: &str, time: Duration) -> Arc<Lease> {
         let storage = Arc::new(FileStorage::new(self.0.path().join("replica")));
-        Arc::new(Lease::new(storage, time, || ()))
+        Arc::new(Lease::new(storage, time, writer.to_owned(), || ()))
     }
 }
 
@@ -62,7 +66,7 @@ fn a_lease_that_nobody_renews_is_taken_over_and_its_owner_told() {
     let told = || {
         TOLD.fetch_add(1, Ordering::SeqCst);
     };
-    let first = Lease::new(storage, SHORT, told);
+    let first = Lease::new(storage, SHORT, "w".to_owned(), told);
     acquire(&first).expect("free");
     let began = Instant::now();
     let second = place.lease(SHORT);
@@ -216,7 +220,7 @@ fn a_storage_without_conditions_has_no_leases() {
     }
     let place = Place::new();
     let storage = Careless(FileStorage::new(place.0.path().join("replica")));
-    let lease = Lease::new(Arc::new(storage), LONG, || ());
+    let lease = Lease::new(Arc::new(storage), LONG, "w".to_owned(), || ());
     let error = acquire(&lease).expect_err("no conditions");
     assert!(matches!(error, Error::Unsupported { .. }), "{error}");
 }
@@ -231,4 +235,29 @@ fn one_that_is_only_kept_is_sought_at_once() {
         assert!(began.elapsed() < LONG / RENEWALS, "it took as long as a renewal");
         thread::yield_now();
     }
+}
+
+#[test]
+fn who_wrote_last_is_known_until_somebody_else_writes() {
+    let place = Place::new();
+    let take = |writer: &str| {
+        let lease = place.lease_of(writer, LONG);
+        acquire(&lease).expect("free");
+        lease
+    };
+    let first = take("a");
+    assert!(!first.has_other_writer(), "nobody was here before");
+    first.check_to_write().expect("ours");
+    drop(first);
+    let second = take("b");
+    assert!(second.has_other_writer());
+    drop(second);
+    assert!(!take("a").has_other_writer(), "the other one has not written");
+    let second = take("b");
+    second.check_to_write().expect("ours");
+    assert!(!second.has_other_writer());
+    second.renew();
+    drop(second);
+    assert!(!take("b").has_other_writer());
+    assert!(take("a").has_other_writer());
 }
