@@ -159,7 +159,9 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let s = if self.tls { "s" } else { "" };
         write!(f, "{}{s}://", self.kind.name())?;
-        if let Some(user) = &self.user {
+        // A name alone is a token there.
+        let is_token = self.kind == Kind::Nats && self.password.is_none();
+        if let Some(user) = self.user.as_ref().filter(|_| !is_token) {
             write!(f, "{user}@")?;
         }
         write!(f, "{}{}", self.host, self.path)
@@ -213,5 +215,7 @@ mod tests {
         let it = address("sftp://me:hush@host/x?secret=hush");
         assert_eq!(it.to_string(), "sftp://me@host/x");
         assert!(!format!("{it:?}").contains("hush"));
+        assert_eq!(address("nats://hush@host/bucket").to_string(), "nats://host/bucket");
+        assert_eq!(address("nats://me:hush@host/bucket").to_string(), "nats://me@host/bucket");
     }
 }

@@ -76,7 +76,7 @@ impl Url {
             Kind::Abs => azure::place(address, &options, environment)?,
             Kind::Gs => gcs::place(address, &options, environment)?,
             Kind::Nats => nats::place(address, &options, environment)?,
-            Kind::WebDav => webdav::place(address),
+            Kind::WebDav => webdav::place(address, &options),
         };
         Ok(format!("{}://{}", address.kind.name(), place.trim_end_matches('/')))
     }
@@ -269,13 +269,17 @@ mod tests {
     #[test]
     fn directories_on_servers_are_one_place_each() {
         for (expected, url, options) in [
-            ("sftp://host:22/srv/db", "sftp://me:hush@Host/srv//x/../db/", &[][..]),
-            ("sftp://host:22/srv/db", "sftp://you@host:22/srv/db", &[]),
-            ("sftp://host:22/srv/db", "sftp://you@host", &[("path", "/srv/db")]),
+            ("sftp://me@host:22//srv/db", "sftp://me:hush@Host/srv//x/../db/", &[][..]),
+            ("sftp://you@host:22//srv/db", "sftp://you@host:22/srv/db", &[]),
+            ("sftp://you@host:22//srv/db", "sftp://you@host", &[("path", "/srv/db")]),
             ("sftp://me@host:22/srv/db", "sftp://me@host", &[("path", "srv/db")]),
-            ("sftp://host:2222", "sftp://me@host:2222/", &[]),
-            ("webdav://host:443/my dav/db", "webdavs://me:hush@Host/my%20dav//db/", &[]),
-            ("webdav://host:443/my dav/db", "webdavs://you@host:443/my dav/db", &[]),
+            ("sftp://me@host:2222", "sftp://me@host:2222/", &[]),
+            ("webdav://me@host:443/my dav/db", "webdavs://me:hush@Host/my%20dav//db/", &[]),
+            (
+                "webdav://you@host:443/my dav/db",
+                "webdavs://host/my dav/db",
+                &[("webdav-username", "you")],
+            ),
             ("webdav://host:80/db", "webdav://host/db", &[]),
         ] {
             assert_eq!(place(url, options, &[]), expected, "{url}");

@@ -73,9 +73,11 @@ impl Ask {
     }
 }
 
-/// Where an address leads to, spelled one way.
-pub(crate) fn place(address: &Address) -> String {
-    Place::of(address).spelled()
+/// Where an address leads to, spelled one way. Many servers show each user another root.
+pub(crate) fn place(address: &Address, options: &Options) -> String {
+    let user = options.get("webdav-username").or(address.user.as_deref());
+    let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+    user + &Place::of(address).spelled()
 }
 
 impl WebDav {

@@ -58,13 +58,10 @@ impl Place {
         }
     }
 
-    /// Spelled one way. Only where a login begins depends on who logs in.
+    /// Spelled one way. Many servers show each user another root.
     pub(super) fn spelled(&self) -> String {
-        let server = format!("{}:{}", self.host.to_ascii_lowercase(), self.port);
-        match self.root.strip_prefix('/') {
-            Some(root) => format!("{server}/{root}"),
-            None => format!("{}@{server}/{}", self.user, self.root),
-        }
+        let host = self.host.to_ascii_lowercase();
+        format!("{}@{host}:{}/{}", self.user, self.port, self.root)
     }
 
     /// As files of known hosts name the server.
