@@ -64,7 +64,7 @@ impl Pages {
 }
 
 impl History {
-    /// Captures the frames `after + 1 ..= tip.frame`, and what is kept, as the next transaction.
+    /// Captures the frames `after + 1 ..= tip.frame` as the next transaction, behind what is kept.
     pub(crate) fn capture(
         &mut self,
         live: &Live,
@@ -72,10 +72,7 @@ impl History {
         tip: &Tip,
         after: u32,
     ) -> Result<(), Error> {
-        if self.kept.is_some() {
-            self.keep(live, tip, after)?;
-            return self.store_kept(local);
-        }
+        self.store_kept(local)?;
         let page_size = live.page_size();
         let plan = plan(live.changes(after, tip)?, self.pages, tip.pages, page_size)?;
         self.store(local, page_size, (tip, after), |file| {

@@ -214,13 +214,16 @@ impl Database {
         let tip = attached.live.tip()?;
         if let Advance::After(frame) = attached.history.position.advance_pinned(&tip) {
             attached.history.capture(&attached.live, &self.local, &tip, frame)?;
-            self.offer(attached, None);
         }
+        attached.history.store_kept(&self.local)?;
+        self.offer(attached, None);
         Ok(())
     }
 
     /// Captures what is new, keeps the WAL small, and says when to look again.
     fn follow(&self, attached: &mut Attached) -> Result<Next, Error> {
+        // What could not be stored the last time.
+        attached.history.store_kept(&self.local)?;
         let forced = self.shared.forced.swap(false, Ordering::SeqCst);
         let moment = Moment::now();
         let tip = match attached.live.tip() {

@@ -24,8 +24,9 @@ const MOST_SLOW: u32 = 8;
 const QUICK: u32 = 4;
 /// WAL bytes before which such an application has begun to copy back.
 const MOST_WAL: u64 = 16 << 20;
-/// After which time another attempt is made, the first time.
-const FIRST_PAUSE: Duration = Duration::from_secs(30);
+/// After which time another attempt is made, the first time; and what went well for as long was no
+/// mistake.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// Between looks while something is awaited.
 const NEAR: Duration = Duration::from_micros(100);
@@ -62,6 +63,8 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Leaving {
     stage: Stage,
+    /// Since when they are not ours.
+    begun: Option<Instant>,
     fast_looks: u32,
     /// Frames after which the application copies back, as far as was seen.
     threshold: u32,
@@ -81,6 +84,7 @@ impl Leaving {
     pub(crate) fn new(threshold: u32, now: Instant) -> Leaving {
         Leaving {
             stage: Stage::Ours,
+            begun: None,
             fast_looks: 0,
             threshold,
             last: None,
@@ -131,7 +135,10 @@ impl Leaving {
     /// Checkpoints are the application's from now on; or were not to be left to it.
     pub(crate) fn gave_way(&mut self, done: bool, now: Instant) {
         match done {
-            true => self.stage = Stage::Left,
+            true => {
+                self.begun = self.begun.or(Some(now));
+                self.stage = Stage::Left;
+            }
             false => _ = self.give_up(now),
         }
     }
@@ -142,9 +149,6 @@ impl Leaving {
             Restart::Allowed(tip) => {
                 (self.stage, self.misses) = (Stage::Parked { since: now, tip }, 0);
                 self.slowness = self.slowness.saturating_sub(1);
-                if self.slowness == 0 {
-                    self.pause = FIRST_PAUSE;
-                }
             }
             Restart::Missed => self.misses += 1,
             Restart::Slow => self.slowness += QUICK,
@@ -158,7 +162,7 @@ impl Leaving {
     /// Checkpoints are ours again.
     pub(crate) fn took_back(&mut self) {
         (self.stage, self.fast_looks, self.misses, self.slowness) = (Stage::Ours, 0, 0, 0);
-        self.last = None;
+        (self.begun, self.last) = (None, None);
     }
 
     /// When to look again.
@@ -207,6 +211,9 @@ impl Leaving {
     }
 
     fn give_up(&mut self, now: Instant) -> Step {
+        if self.begun.is_some_and(|begun| now >= begun + FIRST_PAUSE) {
+            self.pause = FIRST_PAUSE;
+        }
         self.not_before = now + self.pause;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         self.fast_looks = 0;
@@ -287,8 +294,15 @@ mod tests {
         assert_eq!(step, Step::TakeBack);
         leaving.took_back();
         (0..FAST_LOOKS).for_each(|_| leaving.note(Pace::Fast));
-        assert!(!leaving.is_wanted(clock.after(1_000_000)));
-        assert!(leaving.is_wanted(clock.after(30_000_000)));
+        assert!(!leaving.is_wanted(clock.after(900_000)));
+        assert!(leaving.is_wanted(clock.after(200_000)));
+        for seconds in [2, 4, 8] {
+            leaving.give_up(clock.0);
+            leaving.took_back();
+            (0..FAST_LOOKS).for_each(|_| leaving.note(Pace::Fast));
+            assert!(!leaving.is_wanted(clock.after(seconds * 1_000_000 - 1)));
+            assert!(leaving.is_wanted(clock.after(2)));
+        }
     }
 
     #[test]

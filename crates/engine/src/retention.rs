@@ -5,6 +5,7 @@
 //! as long as it is the newest such: from it every later moment can be reached. The newest file of
 //! each level always stays.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant, SystemTime};
 
 use ltx::{Level, Timestamp, Txid};
@@ -64,6 +65,8 @@ pub(crate) fn plan(inventory: &Inventory, retention: &Retention, now: Moment) ->
         let kept = retention.levels.get(usize::from(level.get())).copied().flatten();
         expire_level(inventory, level, floor, kept, now.instant, &mut expired);
     }
+    // Newest first, and what is built on last: if that is cut off, all that is left can be restored.
+    expired.objects.sort_unstable_by_key(|it| (Reverse(it.txids.max), it.level));
     expired
 }
 

@@ -2,10 +2,11 @@
 //! TXID of the replica is restored. (failures.md A1, A3: Litestream gets a quarter of them wrong.)
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use testkit::{Chaos, Layout, Mix, Process, Replica, Writer, scaled, turn};
+use testkit::{Chaos, Layout, Mix, Process, Replica, Vacuum, Writer, scaled, turn};
 
 use crate::stage::Stage;
 
@@ -67,6 +68,32 @@ fn nothing_is_lost_while_checkpoints_are_left_to_an_application_at_full_speed() 
 }
 
 #[test]
+fn nothing_is_lost_where_what_was_kept_cannot_be_stored() {
+    let _turn = turn::alone();
+    let stage = Stage::new("left-full", Mix::Inserts);
+    drop(stage.create(Layout::default()));
+    let mut replicator =
+        stage.tool.replicate_with(&["-log-level", "debug"], &stage.db, &stage.replica);
+    replicator.await_first_file(&stage.replica);
+    let full_speed = Writer { rate: 0, synchronous: "OFF".to_owned(), ..stage.writer() };
+    let writer = Process::start(full_speed);
+    stage.await_logged(&replicator, 0, &["checkpoints are left to the application"]);
+    let captured = stage.local_state().join("ltx/0");
+    let aside = captured.with_file_name("aside");
+    fs::rename(&captured, &aside).expect("move the captured files away");
+    fs::write(&captured, "").expect("have no directory for them");
+    stage.await_logged(&replicator, 0, &["replication failed"]);
+    writer.await_commits(1000);
+    fs::remove_file(&captured).expect("remove what was in the way");
+    fs::rename(&aside, &captured).expect("move the captured files back");
+    writer.await_commits(1000);
+    let n = writer.stop().committed;
+    stage.tool.await_n(&stage.replica, n);
+    replicator.stop();
+    stage.expect_some_right(n, 8);
+}
+
+#[test]
 fn nothing_is_lost_at_full_speed_beside_others_that_write_and_checkpoint() {
     let _turn = turn::alone();
     let stage = Stage::new("left-crowd", Mix::Small);
@@ -75,10 +102,13 @@ fn nothing_is_lost_at_full_speed_beside_others_that_write_and_checkpoint() {
     let full_speed = Writer { rate: 0, synchronous: "OFF".to_owned(), ..stage.writer() };
     let writer = Process::start(full_speed.clone());
     let another = Process::start(Writer { rate: 100, ..full_speed });
+    let vacuum =
+        Process::start(Vacuum { db: stage.db.clone(), seed: stage.rng.get_seed(), pause: 200 });
     let chaos =
         Process::start(Chaos { db: stage.db.clone(), seed: stage.rng.get_seed(), pause: 20 });
     writer.await_commits(scaled(15_000));
     another.stop();
+    vacuum.stop();
     chaos.stop();
     let n = writer.stop().committed;
     stage.tool.await_n(&stage.replica, n);

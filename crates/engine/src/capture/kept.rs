@@ -14,6 +14,9 @@ use crate::Error;
 use crate::local::Local;
 use crate::position::{Advance, Position};
 
+/// Bytes of pages from which they become a file before it is time.
+const MOST: usize = 8 << 20;
+
 /// The newest content of each page that changed since the last file.
 #[derive(Debug)]
 pub(crate) struct Kept {
@@ -32,23 +35,39 @@ impl Kept {
 }
 
 impl History {
-    /// Keeps what was committed up to `tip` since the last capture.
-    pub(crate) fn keep_up(&mut self, live: &Live, tip: &Tip) -> Result<(), Error> {
-        match self.position.advance_pinned(tip) {
+    /// Keeps what was committed up to `tip` since the last capture; what is too much for that
+    /// becomes files.
+    pub(crate) fn keep_up(&mut self, live: &Live, local: &Local, tip: &Tip) -> Result<(), Error> {
+        let after = match self.position.advance_pinned(tip) {
             Advance::None => {
                 self.position = Position::at(tip);
-                Ok(())
+                return Ok(());
             }
-            Advance::After(frame) => self.keep(live, tip, frame),
-            Advance::Broken(reason) => Err(Error::Discontinuity(reason)),
+            Advance::After(frame) => frame,
+            Advance::Broken(reason) => return Err(Error::Discontinuity(reason)),
+        };
+        let changes = live.changes(after, tip)?;
+        let bytes = changes.len() * live.page_size().bytes();
+        if self.kept.as_ref().map_or(0, Kept::bytes) + bytes > MOST {
+            self.store_kept(local)?;
+        }
+        match bytes > MOST {
+            true => self.capture(live, local, tip, after),
+            false => self.keep(live, tip, after, changes),
         }
     }
 
-    /// Keeps the frames `after + 1 ..= tip.frame`.
-    pub(super) fn keep(&mut self, live: &Live, tip: &Tip, after: u32) -> Result<(), Error> {
+    /// Keeps the `changes` of the frames `after + 1 ..= tip.frame`.
+    pub(super) fn keep(
+        &mut self,
+        live: &Live,
+        tip: &Tip,
+        after: u32,
+        changes: Vec<(Pgno, u32)>,
+    ) -> Result<(), Error> {
         let page_size = live.page_size();
         let before = self.kept.as_ref().map_or(self.pages, |kept| kept.tip.pages);
-        let plan = plan(live.changes(after, tip)?, before, tip.pages, page_size)?;
+        let plan = plan(changes, before, tip.pages, page_size)?;
         let mut frame = vec![0u8; FRAME_HEADER + page_size.bytes()];
         let mut pages = Vec::with_capacity(plan.len());
         for entry in plan {
@@ -65,11 +84,6 @@ impl History {
         kept.tip = *tip;
         self.position = Position::at(tip);
         Ok(())
-    }
-
-    /// Bytes that are kept.
-    pub(crate) fn kept_bytes(&self) -> usize {
-        self.kept.as_ref().map_or(0, Kept::bytes)
     }
 
     /// Makes what is kept the next transaction.

@@ -14,8 +14,6 @@ use crate::shared::Moment;
 
 /// How long to try at a time to let the WAL start anew.
 const PATIENCE: Duration = Duration::from_millis(1);
-/// Bytes of pages in memory that become a file before it is time.
-const MOST_KEPT: usize = 8 << 20;
 
 impl Database {
     /// A look at a database whose checkpoints are left to its application, or may be. `None`: they
@@ -32,7 +30,7 @@ impl Database {
         let bytes = frame_offset(attached.live.page_size(), tip.frame + 1);
         self.shared.wal_bytes(bytes);
         (attached.last_tip, attached.last_look) = (tip, moment.instant);
-        if attached.next_sync <= moment.instant || attached.history.kept_bytes() >= MOST_KEPT {
+        if attached.next_sync <= moment.instant {
             self.capture_left(attached, &tip, moment)?;
         }
         let backfilled = attached.live.backfilled()?;
@@ -55,15 +53,24 @@ impl Database {
         if step == Step::TakeBack {
             return self.end_leaving(attached, moment);
         }
+        self.offer_left(attached, moment);
         let look = attached.leaving.next_look(&tip, moment.instant);
         Ok(Some(Next::At(look.min(attached.next_sync))))
     }
 
     fn end_leaving(&self, attached: &mut Attached, moment: Moment) -> Result<Option<Next>, Error> {
         self.take_back(attached)?;
-        let covers = Some(moment).filter(|_| self.is_in_place(attached));
-        self.offer(attached, covers);
+        self.offer_left(attached, moment);
         Ok(None)
+    }
+
+    /// Offers what has become a file. All of it was read after this moment.
+    fn offer_left(&self, attached: &mut Attached, moment: Moment) {
+        if attached.history.fresh.is_empty() {
+            return;
+        }
+        let is_all = attached.history.kept.is_none() && self.is_in_place(attached);
+        self.offer(attached, Some(moment).filter(|_| is_all));
     }
 
     /// Whether something is to be done that needs a pin.
@@ -82,14 +89,15 @@ impl Database {
         moment: Moment,
     ) -> Result<(), Error> {
         let Attached { live, history, .. } = &mut *attached;
-        let captured = history.keep_up(live, tip).and_then(|()| history.store_kept(&self.local));
+        let captured =
+            history.keep_up(live, &self.local, tip).and_then(|()| history.store_kept(&self.local));
         if let Err(error) = captured {
             let reason = discontinuity(error)?;
             self.rebase(attached, &reason)?;
         }
         let covers = Some(moment).filter(|_| self.is_in_place(attached));
         self.offer(attached, covers);
-        if covers.is_some() {
+        if let Some(moment) = covers {
             self.took_note(moment, false);
         }
         attached.next_sync = moment.instant + self.options.sync_interval;
@@ -99,7 +107,9 @@ impl Database {
     /// Lets the WAL start anew, with everything in it kept.
     fn let_restart(&self, attached: &mut Attached) -> Result<Step, Error> {
         let Attached { live, history, leaving, .. } = &mut *attached;
-        match live.let_restart(PATIENCE, |live, tip| history.keep_up(live, &tip)) {
+        let restart =
+            live.let_restart(PATIENCE, |live, tip| history.keep_up(live, &self.local, &tip));
+        match restart {
             Ok(restart) => Ok(leaving.restarted(restart, Instant::now())),
             Err(error) => {
                 let reason = discontinuity(error)?;
@@ -113,7 +123,7 @@ impl Database {
     pub(super) fn take_back(&self, attached: &mut Attached) -> Result<(), Error> {
         let Attached { live, history, leaving, .. } = &mut *attached;
         let taken = match live.gave_way() {
-            true => live.take_back(|live, tip| history.keep_up(live, &tip)),
+            true => live.take_back(|live, tip| history.keep_up(live, &self.local, &tip)),
             false => Ok(()),
         };
         if leaving.is_on() {
