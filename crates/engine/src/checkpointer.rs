@@ -46,7 +46,9 @@ pub(crate) struct Checkpointer {
     soft_frames: u32,
     interval: Option<Duration>,
     last: Instant,
-    not_before: Instant,
+    /// When it may be tried again.
+    soft_from: Instant,
+    hard_from: Instant,
     parked: Option<Position>,
     /// End of the part of the WAL that was written to disk.
     written: u64,
@@ -96,7 +98,8 @@ impl Checkpointer {
             soft_frames,
             interval,
             last: now,
-            not_before: now,
+            soft_from: now,
+            hard_from: now,
             parked: None,
             written: 0,
             held: None,
@@ -106,13 +109,13 @@ impl Checkpointer {
 
     /// How urgent a checkpoint is with a WAL that ends at `tip`.
     pub(crate) fn urgency(&self, page_size: PageSize, tip: &Tip, now: Instant) -> Urgency {
-        if tip.frame == 0 || now < self.not_before || self.parked == Some(Position::at(tip)) {
+        if tip.frame == 0 || self.parked == Some(Position::at(tip)) {
             return Urgency::None;
         }
         let due = self.interval.is_some_and(|interval| now >= self.last + interval);
-        if frame_offset(page_size, tip.frame + 1) >= HARD_LIMIT {
+        if frame_offset(page_size, tip.frame + 1) >= HARD_LIMIT && now >= self.hard_from {
             Urgency::Hard
-        } else if tip.frame >= self.soft_frames || due {
+        } else if (tip.frame >= self.soft_frames || due) && now >= self.soft_from {
             Urgency::Soft
         } else {
             Urgency::None
@@ -139,7 +142,7 @@ impl Checkpointer {
         self.last = Instant::now();
         rotate(live, history, local)?;
         if self.copy_back(live, history, local)? != Left::Nothing {
-            self.not_before = self.last + SOFT_RETRY;
+            self.soft_from = self.last + SOFT_RETRY;
         }
         Ok(())
     }
@@ -170,7 +173,7 @@ impl Checkpointer {
             self.misses = 0;
         } else {
             let wait = HARD_RETRY.saturating_mul(1 << self.misses.min(6));
-            self.not_before = Instant::now() + wait;
+            self.hard_from = Instant::now() + wait;
             self.misses += 1;
         }
         Ok(())

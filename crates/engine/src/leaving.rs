@@ -28,6 +28,11 @@ const MOST_WAL: u64 = 16 << 20;
 /// mistake.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+/// The part of the frames that it takes until the application copies back, after which that is
+/// waited for.
+const NEARLY: f64 = 0.93;
+/// Who came too late comes sooner the next time.
+const SOONER: f64 = 0.9;
 /// Between looks while something is awaited.
 const NEAR: Duration = Duration::from_micros(100);
 /// The longest time between looks.
@@ -68,6 +73,9 @@ pub(crate) struct Leaving {
     fast_looks: u32,
     /// Frames after which the application copies back, as far as was seen.
     threshold: u32,
+    /// Whether that was waited for, and came too late.
+    tried: bool,
+    late: bool,
     last: Option<Tip>,
     /// Since when growth is measured, and how many frames there were since then.
     window: (Instant, u32),
@@ -87,6 +95,8 @@ impl Leaving {
             begun: None,
             fast_looks: 0,
             threshold,
+            tried: false,
+            late: false,
             last: None,
             window: (now, 0),
             rate: 0.0,
@@ -114,7 +124,7 @@ impl Leaving {
 
     /// What to do with a WAL that ends at `tip`, takes `bytes` and is copied back that far.
     pub(crate) fn plan(&mut self, tip: &Tip, bytes: u64, backfilled: u32, now: Instant) -> Step {
-        let before = self.measure(tip, now);
+        self.measure(tip, now);
         let slow = self.is_slow(now);
         match self.stage {
             Stage::Ours => Step::GiveWay,
@@ -124,9 +134,10 @@ impl Leaving {
             Stage::Parked { .. } => Step::Wait,
             Stage::Left if slow => Step::TakeBack,
             Stage::Left if backfilled == 0 && bytes >= MOST_WAL => self.give_up(now),
-            Stage::Left if backfilled == 0 => Step::Wait,
+            Stage::Left if backfilled == 0 && f64::from(tip.frame) < self.near() => Step::Wait,
             Stage::Left => {
-                self.learn(before, tip);
+                self.late |= backfilled > 0 && !self.tried;
+                self.tried = true;
                 Step::LetRestart
             }
         }
@@ -148,8 +159,14 @@ impl Leaving {
         match restart {
             Restart::Allowed(tip) => {
                 (self.stage, self.misses) = (Stage::Parked { since: now, tip }, 0);
+                self.threshold = match std::mem::take(&mut self.late) {
+                    false => tip.frame,
+                    true => (f64::from(self.threshold) * SOONER) as u32,
+                };
+                self.tried = false;
                 self.slowness = self.slowness.saturating_sub(1);
             }
+            Restart::Early => {}
             Restart::Missed => self.misses += 1,
             Restart::Slow => self.slowness += QUICK,
         }
@@ -162,13 +179,12 @@ impl Leaving {
     /// Checkpoints are ours again.
     pub(crate) fn took_back(&mut self) {
         (self.stage, self.fast_looks, self.misses, self.slowness) = (Stage::Ours, 0, 0, 0);
-        (self.begun, self.last) = (None, None);
+        (self.begun, self.last, self.tried, self.late) = (None, None, false, false);
     }
 
     /// When to look again.
     pub(crate) fn next_look(&self, tip: &Tip, now: Instant) -> Instant {
-        // A little before the application is expected to copy back.
-        let ahead = f64::from(self.threshold) * 0.9 - f64::from(tip.frame);
+        let ahead = self.near() - f64::from(tip.frame);
         let wait = match self.stage {
             Stage::Left if ahead > 0.0 && self.rate > 0.0 => {
                 Duration::from_secs_f64((ahead / self.rate / 1000.0).min(FAR.as_secs_f64()))
@@ -178,8 +194,12 @@ impl Leaving {
         now + wait.max(NEAR)
     }
 
-    /// The tip of the look before, if that was of the same WAL.
-    fn measure(&mut self, tip: &Tip, now: Instant) -> Option<Tip> {
+    /// A little before the application is expected to copy back.
+    fn near(&self) -> f64 {
+        f64::from(self.threshold) * NEARLY
+    }
+
+    fn measure(&mut self, tip: &Tip, now: Instant) {
         let before = self.last.replace(*tip);
         let same = before.filter(|before| before.salts == tip.salts && before.frame <= tip.frame);
         let (since, frames) = &mut self.window;
@@ -188,7 +208,6 @@ impl Leaving {
             (_, Some(same)) => *frames += tip.frame - same.frame,
             (_, None) => *frames += tip.frame,
         }
-        same
     }
 
     /// Whether the application has slowed down since it was measured last.
@@ -201,13 +220,6 @@ impl Leaving {
         self.window = (now, 0);
         self.rate = f64::from(frames) / (elapsed.as_secs_f64() * 1000.0);
         self.rate < FAST_GROWTH as f64
-    }
-
-    /// It was copied back since the last look; if there was none before that, looks come too late.
-    fn learn(&mut self, before: Option<Tip>, tip: &Tip) {
-        if self.misses == 0 {
-            self.threshold = before.map_or(tip.frame, |before| before.frame).max(1);
-        }
     }
 
     fn give_up(&mut self, now: Instant) -> Step {
@@ -259,7 +271,7 @@ mod tests {
     #[test]
     fn the_wal_starts_anew_once_it_is_copied_back() {
         let (mut leaving, mut clock) = left();
-        assert_eq!(leaving.plan(&tip(1, 950), 950 * PAGE, 0, clock.after(500)), Step::Wait);
+        assert_eq!(leaving.plan(&tip(1, 920), 920 * PAGE, 0, clock.after(500)), Step::Wait);
         let step = leaving.plan(&tip(1, 1010), 1010 * PAGE, 1005, clock.after(500));
         assert_eq!(step, Step::LetRestart);
         assert_eq!(leaving.restarted(Restart::Allowed(tip(1, 1010)), clock.0), Step::Wait);
@@ -327,11 +339,14 @@ mod tests {
     #[test]
     fn the_threshold_is_learnt() {
         let (mut leaving, mut clock) = left();
-        leaving.plan(&tip(1, 910), 910 * PAGE, 905, clock.after(500));
-        assert_eq!(leaving.threshold, 900, "it was not copied back at frame 900");
-        leaving.restarted(Restart::Allowed(tip(1, 910)), clock.0);
+        let step = leaving.plan(&tip(1, 960), 960 * PAGE, 0, clock.after(500));
+        assert_eq!(step, Step::LetRestart);
+        leaving.restarted(Restart::Allowed(tip(1, 1020)), clock.0);
+        assert_eq!(leaving.threshold, 1020);
         leaving.plan(&tip(2, 20), 20 * PAGE, 0, clock.after(100));
         leaving.gave_way(true, clock.0);
-        assert!(leaving.next_look(&tip(2, 850), clock.0) <= clock.0 + NEAR);
+        leaving.plan(&tip(2, 1200), 1200 * PAGE, 1190, clock.after(500));
+        leaving.restarted(Restart::Allowed(tip(2, 1300)), clock.0);
+        assert_eq!(leaving.threshold, 918, "it came too late");
     }
 }

@@ -16,8 +16,9 @@ use crate::{Error, Result, Tip};
 /// Marks to try; the last ones are the last that readers take.
 const MARKS: [u8; 3] = [4, 3, 2];
 const READ0: Lock = Lock::Mark(0);
-/// How long a checkpoint of the application may take: one that syncs takes longer.
-const COPY_PATIENCE: Duration = Duration::from_millis(2);
+/// How long a checkpoint of the application may take, and for each page: one that syncs takes longer.
+const COPY_PATIENCE: Duration = Duration::from_millis(1);
+const PAGE_PATIENCE: Duration = Duration::from_micros(4);
 
 /// What stands in the pin's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(super) enum Barrier {
 pub enum Restart {
     /// It may, from this tip on, unless a commit was faster.
     Allowed(Tip),
+    /// The application has not begun to copy back.
+    Early,
     /// There was no moment for it.
     Missed,
     /// The application takes its time to copy back.
@@ -94,6 +97,10 @@ impl Live {
         patience: Duration,
         mut capture: impl FnMut(&Live, Tip) -> std::result::Result<(), E>,
     ) -> std::result::Result<Restart, E> {
+        capture(self, self.tip()?)?;
+        if let Some(restart) = self.await_copying(Instant::now() + patience)? {
+            return Ok(restart);
+        }
         let began = Instant::now();
         while matches!(self.barrier, Some(Barrier::Mark(_))) && began.elapsed() < patience {
             let tip = self.tip()?;
@@ -114,6 +121,26 @@ impl Live {
             shm_lock::give_back(&self.writer, READ0);
         }
         Ok(Restart::Missed)
+    }
+
+    /// Waits for the first checkpoint of the application to begin, and to end.
+    fn await_copying(&self, deadline: Instant) -> Result<Option<Restart>> {
+        let mut begun: Option<(Instant, Duration)> = None;
+        while self.index.backfilled()? == 0 {
+            let now = Instant::now();
+            match begun {
+                Some((since, patience)) if now >= since + patience => {
+                    return Ok(Some(Restart::Slow));
+                }
+                None if self.index.backfill_attempted()? > 0 => {
+                    let pages = self.index.last_frames(0, self.tip()?.frame)?.len();
+                    begun = Some((now, COPY_PATIENCE + PAGE_PATIENCE * pages as u32));
+                }
+                None if now >= deadline => return Ok(Some(Restart::Early)),
+                _ => std::thread::yield_now(),
+            }
+        }
+        Ok(None)
     }
 
     fn replace_barrier(&mut self, barrier: Option<Barrier>) {
