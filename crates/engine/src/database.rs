@@ -26,6 +26,7 @@ use crate::scheduler::{Job, JobId, Next};
 use crate::seats::{Seat, Seats};
 use crate::shared::{Moment, Shared};
 use crate::snapshot::Source;
+use crate::status::DatabaseState;
 use crate::upload::{Pending, Uploader};
 use crate::views::Views;
 use crate::watch::Watch;
@@ -435,10 +436,12 @@ impl Database {
 
     /// Goes on from a comparison of the database with the last known state.
     fn rebase(&self, attached: &mut Attached, reason: &str) -> Result<(), Error> {
-        if attached.live.gave_way() {
-            attached.live.take_back(|_, _| Ok::<_, Error>(()))?;
-            attached.leaving.took_back();
-        }
+        let has_pin = match attached.live.gave_way() {
+            true => attached.live.take_back(|_, _| Ok(())),
+            false => Ok(()),
+        };
+        has_pin.inspect_err(|_: &Error| self.shared.keep_doubt(reason.to_owned()))?;
+        attached.leaving.took_back();
         attached.lost = true;
         let compared = self.compare(&mut attached.live, &attached.history, reason);
         let mut history = compared.inspect_err(|_| self.shared.keep_doubt(reason.to_owned()))?;
@@ -476,6 +479,9 @@ impl Job for Database {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match self.step(&mut state) {
             Ok(next) => {
+                if state.failures > 0 && (state.attached.is_some() || state.resting.is_some()) {
+                    self.shared.set_state(DatabaseState::Replicating);
+                }
                 state.failures = 0;
                 next
             }

@@ -22,8 +22,8 @@ const MOST_MISSES: u32 = 64;
 const MOST_SLOW: u32 = 8;
 /// Quick ones that make up for a slow one.
 const QUICK: u32 = 4;
-/// WAL bytes before which such an application has begun to copy back.
-const MOST_WAL: u64 = 16 << 20;
+/// WAL bytes that are left to no application. One of half as many is let start anew by us first.
+const MOST_WAL: u64 = 24 << 20;
 /// After which time another attempt is made, the first time; and what went well for as long was no
 /// mistake.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -127,13 +127,18 @@ impl Leaving {
         self.measure(tip, now);
         let slow = self.is_slow(now);
         match self.stage {
+            Stage::Ours if bytes >= MOST_WAL / 2 => Step::TakeBack,
             Stage::Ours => Step::GiveWay,
-            // It did, or a commit was faster.
-            Stage::Parked { tip: parked, .. } if parked != *tip => Step::GiveWay,
+            Stage::Parked { tip: parked, .. } if parked.salts != tip.salts => {
+                self.misses = 0;
+                Step::GiveWay
+            }
+            // A commit was faster.
+            Stage::Parked { tip: parked, .. } if parked != *tip => self.missed(now),
             Stage::Parked { since, .. } if now >= since + RESTART_PATIENCE => Step::TakeBack,
             Stage::Parked { .. } => Step::Wait,
             Stage::Left if slow => Step::TakeBack,
-            Stage::Left if backfilled == 0 && bytes >= MOST_WAL => self.give_up(now),
+            Stage::Left if bytes >= MOST_WAL => self.give_up(now),
             Stage::Left if backfilled == 0 && f64::from(tip.frame) < self.near() => Step::Wait,
             Stage::Left => {
                 self.late |= backfilled > 0 && !self.tried;
@@ -158,21 +163,29 @@ impl Leaving {
     pub(crate) fn restarted(&mut self, restart: Restart, now: Instant) -> Step {
         match restart {
             Restart::Allowed(tip) => {
-                (self.stage, self.misses) = (Stage::Parked { since: now, tip }, 0);
-                self.threshold = match std::mem::take(&mut self.late) {
+                self.stage = Stage::Parked { since: now, tip };
+                self.threshold = match self.late {
                     false => tip.frame,
                     true => (f64::from(self.threshold) * SOONER) as u32,
                 };
-                self.tried = false;
                 self.slowness = self.slowness.saturating_sub(1);
             }
             Restart::Early => {}
-            Restart::Missed => self.misses += 1,
+            Restart::Missed => return self.missed(now),
             Restart::Slow => self.slowness += QUICK,
         }
-        match self.misses < MOST_MISSES && self.slowness < MOST_SLOW * QUICK {
+        match self.slowness < MOST_SLOW * QUICK {
             true => Step::Wait,
             false => self.give_up(now),
+        }
+    }
+
+    fn missed(&mut self, now: Instant) -> Step {
+        self.misses += 1;
+        match self.stage {
+            _ if self.misses >= MOST_MISSES => self.give_up(now),
+            Stage::Parked { .. } => Step::GiveWay,
+            _ => Step::Wait,
         }
     }
 
@@ -206,7 +219,10 @@ impl Leaving {
         match (before, same) {
             (None, _) => (*since, *frames) = (now, 0),
             (_, Some(same)) => *frames += tip.frame - same.frame,
-            (_, None) => *frames += tip.frame,
+            (_, None) => {
+                *frames += tip.frame;
+                (self.tried, self.late) = (false, false);
+            }
         }
     }
 

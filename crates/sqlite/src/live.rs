@@ -375,6 +375,7 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
+        self.replace_barrier(None);
         self.hold_checkpoints(false);
     }
 }

@@ -219,6 +219,25 @@ fn the_wal_stays_small_under_a_writer_at_full_speed_and_after() {
     stage.expect_some_right(n, 6);
 }
 
+#[test]
+fn the_wal_stays_small_under_several_writers_at_full_speed() {
+    let _turn = turn::alone();
+    let stage = Stage::new("wal-crowd", Mix::Inserts);
+    drop(stage.create(Layout::default()));
+    let replicator = stage.replicate_first();
+    let full_speed = Writer { rate: 0, synchronous: "OFF".to_owned(), ..stage.writer() };
+    let writers = [(); 3].map(|()| Process::start(full_speed.clone()));
+    let mut largest = 0;
+    wait::throughout(Duration::from_secs(scaled(5)), || {
+        largest = largest.max(size(&stage.wal()));
+    });
+    let n = writers.map(|it| it.stop().committed).into_iter().max().unwrap_or_default();
+    println!("{n} commits, the WAL had at most {} MB", largest >> 20);
+    assert!(largest <= MAX_WAL, "the WAL grew to {} MB", largest >> 20);
+    replicator.stop();
+    stage.expect_some_right(n, 6);
+}
+
 fn size(file: &Path) -> u64 {
     fs::metadata(file).map_or(0, |metadata| metadata.len())
 }

@@ -12,6 +12,8 @@ use crate::leaving::Step;
 use crate::scheduler::Next;
 use crate::shared::Moment;
 
+/// Files that are made durable together; most are in the replica before.
+const MOST_UNSYNCED: usize = 64;
 /// How long to try at a time to let the WAL start anew.
 const PATIENCE: Duration = Duration::from_millis(1);
 
@@ -20,6 +22,9 @@ impl Database {
     /// are ours.
     pub(super) fn follow_left(&self, attached: &mut Attached) -> Result<Option<Next>, Error> {
         let moment = Moment::now();
+        if attached.live.gave_way() && !attached.leaving.is_on() {
+            return self.end_leaving(attached, moment); // which failed the last time
+        }
         if !attached.leaving.is_wanted(moment.instant) {
             return Ok(None);
         }
@@ -94,6 +99,9 @@ impl Database {
         if let Err(error) = captured {
             let reason = discontinuity(error)?;
             self.rebase(attached, &reason)?;
+        }
+        if attached.history.unsynced.len() >= MOST_UNSYNCED {
+            attached.history.sync(&self.local)?;
         }
         let covers = Some(moment).filter(|_| self.is_in_place(attached));
         self.offer(attached, covers);

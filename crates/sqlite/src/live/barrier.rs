@@ -16,6 +16,8 @@ use crate::{Error, Result, Tip};
 /// Marks to try; the last ones are the last that readers take.
 const MARKS: [u8; 3] = [4, 3, 2];
 const READ0: Lock = Lock::Mark(0);
+/// How long to look whether the WAL starts anew, before the application is taken to pause.
+const SETTLE: Duration = Duration::from_micros(100);
 /// How long a checkpoint of the application may take, and for each page: one that syncs takes longer.
 const COPY_PATIENCE: Duration = Duration::from_millis(1);
 const PAGE_PATIENCE: Duration = Duration::from_micros(4);
@@ -55,14 +57,17 @@ impl Live {
                 continue;
             }
             // Only who has it for itself may change its value, so it stays as it is from here on.
-            if self.index.is_unused(mark)? {
-                match self.barrier.replace(Barrier::Mark(mark)) {
-                    Some(_) => shm_lock::give_back(&self.writer, READ0),
-                    None => end(&self.pin, &self.path)?,
-                }
-                return Ok(true);
+            let unused = self.index.is_unused(mark);
+            if !matches!(unused, Ok(true)) {
+                shm_lock::give_back(&self.writer, Lock::Mark(mark));
+                unused?;
+                continue;
             }
-            shm_lock::give_back(&self.writer, Lock::Mark(mark));
+            match self.barrier.replace(Barrier::Mark(mark)) {
+                Some(_) => shm_lock::give_back(&self.writer, READ0),
+                None => end(&self.pin, &self.path)?,
+            }
+            return Ok(true);
         }
         Ok(false)
     }
@@ -113,14 +118,38 @@ impl Live {
                 }
                 std::thread::yield_now();
             }
-            let copied = self.index.backfilled()? == tip.frame;
-            if copied && self.tip()? == tip {
-                self.replace_barrier(Some(Barrier::Parked));
+            let stands = self.is_copied(&tip);
+            if !matches!(stands, Ok(true)) {
+                shm_lock::give_back(&self.writer, READ0);
+                stands?;
+                continue;
+            }
+            self.replace_barrier(Some(Barrier::Parked));
+            if !self.was_too_late(&tip)? || !self.give_way()? {
                 return Ok(Restart::Allowed(tip));
             }
-            shm_lock::give_back(&self.writer, READ0);
         }
         Ok(Restart::Missed)
+    }
+
+    /// Whether all up to this tip is copied back, and it is still the last commit.
+    fn is_copied(&self, tip: &Tip) -> Result<bool> {
+        Ok(self.index.backfilled()? == tip.frame && self.tip()? == *tip)
+    }
+
+    /// Whether the next commit had begun before the barrier fell: it is behind the others then.
+    fn was_too_late(&self, tip: &Tip) -> Result<bool> {
+        let began = Instant::now();
+        loop {
+            let now = self.tip()?;
+            if now != *tip {
+                return Ok(now.salts == tip.salts);
+            }
+            if began.elapsed() >= SETTLE {
+                return Ok(false);
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// Waits for the first checkpoint of the application to begin, and to end.
@@ -143,7 +172,7 @@ impl Live {
         Ok(None)
     }
 
-    fn replace_barrier(&mut self, barrier: Option<Barrier>) {
+    pub(super) fn replace_barrier(&mut self, barrier: Option<Barrier>) {
         let lock = match std::mem::replace(&mut self.barrier, barrier) {
             Some(Barrier::Mark(mark)) => Lock::Mark(mark),
             Some(Barrier::Parked) => READ0,
