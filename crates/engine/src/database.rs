@@ -2,6 +2,7 @@
 
 mod attach;
 mod check;
+mod compare;
 mod left;
 mod rest;
 
@@ -17,7 +18,6 @@ use sqlite::{Imprint, Live, Placement, Tip};
 use crate::Error;
 use crate::capture::History;
 use crate::checkpointer::{self, Checkpointer, FAST_GROWTH, Pace, Urgency};
-use crate::image::ImagePlan;
 use crate::leaving::Leaving;
 use crate::local::Local;
 use crate::options::DatabaseOptions;
@@ -30,6 +30,7 @@ use crate::status::DatabaseState;
 use crate::upload::{Pending, Uploader};
 use crate::views::Views;
 use crate::watch::Watch;
+use compare::discontinuity;
 use rest::{MAX_SLOWNESS, Resting};
 
 /// While commits come in, how often the WAL is looked at for its size.
@@ -51,7 +52,6 @@ const IMAGE_TURN: Duration = Duration::from_millis(500);
 const FAILURES_TO_DETACH: u32 = 3;
 /// Looks in a row that find nothing, after which a database may be left alone.
 const QUIET_LOOKS: u32 = 2;
-const COMPARING: &str = "comparing the whole database with the last known state";
 
 /// What a database's job needs of the threads around it.
 #[derive(Clone)]
@@ -433,45 +433,6 @@ impl Database {
         }
         armed.is_ok()
     }
-
-    /// Goes on from a comparison of the database with the last known state.
-    fn rebase(&self, attached: &mut Attached, reason: &str) -> Result<(), Error> {
-        let has_pin = match attached.live.gave_way() {
-            true => attached.live.take_back(|_, _| Ok(())),
-            false => Ok(()),
-        };
-        has_pin.inspect_err(|_: &Error| self.shared.keep_doubt(reason.to_owned()))?;
-        attached.leaving.took_back();
-        attached.lost = true;
-        let compared = self.compare(&mut attached.live, &attached.history, reason);
-        let mut history = compared.inspect_err(|_| self.shared.keep_doubt(reason.to_owned()))?;
-        attached.lost = false;
-        // What was captured before and nobody was told of yet comes first.
-        history.fresh.splice(..0, attached.history.fresh.drain(..));
-        history.unsynced.splice(..0, attached.history.unsynced.drain(..));
-        attached.history = history;
-        Ok(())
-    }
-
-    /// Makes the last known state and the database equal again by comparing their pages.
-    fn compare(&self, live: &mut Live, history: &History, reason: &str) -> Result<History, Error> {
-        let db = self.options.path.display();
-        match self.around.seats.are_scarce() {
-            // The price of leaving databases alone.
-            true => tracing::info!(%db, reason, after = %history.txid, "{COMPARING}"),
-            false => tracing::warn!(%db, reason, after = %history.txid, "{COMPARING}"),
-        }
-        let plan = ImagePlan {
-            txid: history.txid.next(),
-            begins: false,
-            lineage: history.lineage,
-            not_before: Some(history.timestamp),
-            base: history.sums.as_ref(),
-        };
-        let compared = self.image(live, &plan)?;
-        self.shared.rebased();
-        Ok(compared)
-    }
 }
 
 impl Job for Database {
@@ -511,14 +472,5 @@ fn pace(before: &Tip, now: &Tip, elapsed: Duration) -> Pace {
     match u128::from(frames) >= u128::from(FAST_GROWTH) * elapsed.as_millis().max(1) {
         true => Pace::Fast,
         false => Pace::Slow,
-    }
-}
-
-/// The reason if the error means that the history does not continue; any other error stays one.
-fn discontinuity(error: Error) -> Result<String, Error> {
-    match error {
-        Error::Discontinuity(reason) => Ok(reason),
-        Error::Database(sqlite::Error::Discontinuity { reason, .. }) => Ok(reason),
-        error => Err(error),
     }
 }
