@@ -115,7 +115,14 @@ impl Keeper {
     }
 
     fn compact(&self, sources: &[Object], level: Level, epoch: u64) -> Result<(), Error> {
-        let object = compact(sources, level, &self.local, &*self.replica.storage)?;
+        let storage = &*self.replica.storage;
+        let object = match compact(sources, level, &self.local, storage) {
+            // All of them are stored: one that has rotted here is read from there.
+            Err(_) if self.local.forget_damaged(sources)? => {
+                compact(sources, level, &self.local, storage)?
+            }
+            compacted => compacted?,
+        };
         self.replica.stored(object, epoch);
         tracing::debug!(replica = self.replica.storage.url(), %object, sources = sources.len(), "compacted");
         if usize::from(level.get()) == self.levels.len() {

@@ -253,6 +253,23 @@ impl Local {
         Ok(header)
     }
 
+    /// Removes those of these stored files that are damaged here, but never the newest captured one.
+    /// Whether there were any.
+    pub(crate) fn forget_damaged(&self, stored: &[Object]) -> Result<bool, Error> {
+        let newest = self.files()?.last().map(|file| file.txids);
+        let mut found = false;
+        for file in stored.iter().filter(|file| Some(file.txids) != newest) {
+            // Where none is here, or it cannot be read, whoever needs it will tell.
+            let verified = self.verify((file.level, file.txids), |_, _| ());
+            if let Err(error @ Error::Damaged { .. }) = verified {
+                tracing::error!(%error, "the replica's own is used instead");
+                self.remove(file)?;
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+
     /// The header of the newest captured file, as far as it has one.
     pub(crate) fn newest_header(&self) -> Result<Option<Header>, Error> {
         let Some(newest) = self.files()?.pop() else { return Ok(None) };

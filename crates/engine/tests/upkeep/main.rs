@@ -181,6 +181,41 @@ fn what_rotted_before_its_upload_is_captured_again() {
 }
 
 #[test]
+fn what_rots_after_its_upload_is_compacted_from_the_replica() {
+    let stage = Stage::new();
+    let storage = Arc::clone(&stage.storage) as Arc<dyn Storage>;
+    let mut options = DatabaseOptions::new(&stage.db, vec![storage]);
+    options.history.levels = vec![Duration::from_secs(2)];
+    let replicator = Replicator::start(vec![options]).unwrap();
+    let captured = || {
+        stage.commit();
+        replicator.sync(Instant::now() + PATIENCE).unwrap();
+        replicator.statuses()[0].local_txid.unwrap()
+    };
+    let here = FileStorage::new(stage.db.with_file_name(".app.db-litestream"));
+    let compacted = || stage.storage.list(Level::new(1).unwrap(), Txid::FIRST).unwrap();
+    // From here on there is time.
+    until("a compaction", || {
+        captured();
+        !compacted().is_empty()
+    });
+    let path = here.path(Level::L0, TxidRange::single(captured()));
+    captured();
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let through = captured();
+    until("the damaged file to be compacted", || {
+        captured();
+        compacted().iter().any(|it| it.txids.max >= through)
+    });
+    assert!(stage.storage.reads.load(Ordering::Relaxed) > 0, "{:?}", stage.storage);
+    stage.expect_restored();
+    drop(replicator);
+}
+
+#[test]
 fn a49_refused_deletions_hold_nothing_up() {
     let stage = Stage::new();
     stage.storage.refuses_deletes.store(true, Ordering::Relaxed);

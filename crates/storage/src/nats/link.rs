@@ -28,12 +28,27 @@ enum Standing {
     Closed,
 }
 
+/// The same, and how often it fell: a connection that is back at once was lost all the same, with
+/// what was under way.
+#[derive(Debug, Clone)]
+struct Stand {
+    standing: Standing,
+    falls: u64,
+}
+
+impl Stand {
+    fn turn(&mut self, standing: Standing) {
+        self.falls += u64::from(!matches!(standing, Standing::Up));
+        self.standing = standing;
+    }
+}
+
 /// A connection, and the stream that a bucket is.
 pub(super) struct Link {
     client: Client,
     pub(super) context: Context,
     pub(super) stream: Stream,
-    standing: watch::Receiver<Standing>,
+    stand: watch::Receiver<Stand>,
     /// What the server did not allow last. It does not say to which request that belongs.
     refusal: watch::Receiver<String>,
     /// Whether the stream was not there when it was needed.
@@ -42,7 +57,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) async fn connect(settings: &Settings, object: &str) -> Result<Link> {
-        let (standings, standing) = watch::channel(Standing::Up);
+        let (stands, stand) = watch::channel(Stand { standing: Standing::Up, falls: 0 });
         let (refusals, refusal) = watch::channel(String::new());
         let options = settings.connect_options(object).await?.event_callback(move |event| {
             match event {
@@ -50,7 +65,9 @@ impl Link {
                     refusals.send_replace(text);
                 }
                 event => {
-                    standing_after(event).map(|it| standings.send_replace(it));
+                    if let Some(it) = standing_after(event) {
+                        stands.send_modify(|stand| stand.turn(it));
+                    }
                 }
             }
             std::future::ready(())
@@ -72,13 +89,13 @@ impl Link {
             GetStreamErrorKind::JetStream(error) => refused(object, &error),
             _ => unreachable(object, &error),
         })?;
-        Ok(Link { client, context, stream, standing, refusal, is_adrift: AtomicBool::new(false) })
+        Ok(Link { client, context, stream, stand, refusal, is_adrift: AtomicBool::new(false) })
     }
 
     /// Whether only a new connection will do.
     pub(super) fn is_gone(&self) -> bool {
         self.is_adrift.load(Ordering::Relaxed)
-            || matches!(*self.standing.borrow(), Standing::Closed)
+            || matches!(self.stand.borrow().standing, Standing::Closed)
     }
 
     /// How many bytes a message may have.
@@ -97,14 +114,14 @@ impl Link {
         object: &str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let (mut standing, mut refusal) = (self.standing.clone(), self.refusal.clone());
-        self.wait(object, &mut standing).await?;
+        let (mut stand, mut refusal) = (self.stand.clone(), self.refusal.clone());
+        let falls = self.wait(object, &mut stand).await?;
         refusal.mark_unchanged();
         tokio::select! {
             biased;
             result = work => result,
-            Ok(fallen) = standing.wait_for(|it| !matches!(it, Standing::Up)) => {
-                Err(meaning(object, &fallen))
+            Ok(fallen) = stand.wait_for(|it| it.falls != falls) => {
+                Err(meaning(object, &fallen.standing))
             }
             Ok(()) = refusal.changed() => {
                 let reason = refusal.borrow().clone();
@@ -113,14 +130,15 @@ impl Link {
         }
     }
 
-    async fn wait(&self, object: &str, standing: &mut watch::Receiver<Standing>) -> Result<()> {
-        let is_decided = standing.wait_for(|it| !matches!(it, Standing::Lost(_)));
+    /// Waits until it stands. Gives how often it fell before.
+    async fn wait(&self, object: &str, stand: &mut watch::Receiver<Stand>) -> Result<u64> {
+        let is_decided = stand.wait_for(|it| !matches!(it.standing, Standing::Lost(_)));
         let decided = timeout(SILENCE, is_decided).await.map(|it| it.map(|it| it.clone()));
         match decided {
-            Ok(Ok(Standing::Up)) => Ok(()),
-            Ok(Ok(fallen)) => Err(meaning(object, &fallen)),
+            Ok(Ok(Stand { standing: Standing::Up, falls })) => Ok(falls),
+            Ok(Ok(fallen)) => Err(meaning(object, &fallen.standing)),
             Ok(Err(_)) => Err(meaning(object, &Standing::Closed)),
-            Err(_) => Err(meaning(object, &standing.borrow())),
+            Err(_) => Err(meaning(object, &stand.borrow().standing)),
         }
     }
 
@@ -169,7 +187,8 @@ fn meaning(object: &str, standing: &Standing) -> Error {
             Error::Denied { object, reason: reason.clone() }
         }
         Standing::Lost(reason) => Error::Unreachable { object, reason: reason.clone() },
-        Standing::Up | Standing::Closed => {
+        Standing::Up => Error::Unreachable { object, reason: "the connection was lost".into() },
+        Standing::Closed => {
             Error::Unreachable { object, reason: "the connection is closed".into() }
         }
     }
