@@ -286,3 +286,32 @@ pub(crate) fn mend(live: &mut Live, history: &mut History, local: &Local) -> Res
     live.hold_checkpoints(false);
     rotate(live, history, local)
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlite::{Salts, WalChecksum};
+
+    use super::*;
+
+    #[test]
+    fn what_is_urgent_waits_for_nothing_that_is_not() {
+        let (now, size) = (Instant::now(), PageSize::new(4096).unwrap());
+        let mut checkpointer = Checkpointer::new(1000, None, now);
+        let tip = |frame| Tip {
+            salts: Salts(1, 1),
+            frame,
+            checksum: WalChecksum(1, 1),
+            pages: 9,
+            change: 1,
+        };
+        let large = (HARD_LIMIT / 4096) as u32;
+        assert_eq!(checkpointer.urgency(size, &tip(999), now), Urgency::None);
+        assert_eq!(checkpointer.urgency(size, &tip(1000), now), Urgency::Soft);
+        checkpointer.soft_from = now + SOFT_RETRY;
+        assert_eq!(checkpointer.urgency(size, &tip(1000), now), Urgency::None);
+        assert_eq!(checkpointer.urgency(size, &tip(large), now), Urgency::Hard);
+        checkpointer.hard_from = now + HARD_RETRY;
+        assert_eq!(checkpointer.urgency(size, &tip(large), now), Urgency::None);
+        assert_eq!(checkpointer.urgency(size, &tip(large), now + HARD_RETRY), Urgency::Hard);
+    }
+}
