@@ -408,7 +408,9 @@ impl Database {
         }
         if self.arm(attached.live.path(), attached.live.wal_path()) {
             let slowness = 1 << attached.quiet_looks.min(MAX_SLOWNESS.ilog2());
-            again = now + self.options.monitor_interval * slowness;
+            let slow = now + self.options.monitor_interval * slowness;
+            // What waits for its time goes out then, though nothing more comes.
+            again = if captured_all { slow } else { slow.min(attached.next_sync) };
         }
         if let Some(wait) = attached.awaiting {
             again = again.min(now + wait);

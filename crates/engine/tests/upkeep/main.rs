@@ -181,6 +181,24 @@ fn what_rotted_before_its_upload_is_captured_again() {
 }
 
 #[test]
+fn what_is_committed_before_a_pause_waits_no_longer_than_others() {
+    let stage = Stage::new();
+    let storage = Arc::clone(&stage.storage) as Arc<dyn Storage>;
+    let mut options = DatabaseOptions::new(&stage.db, vec![storage]);
+    options.sync_interval = Duration::from_secs(3);
+    options.monitor_interval = 4 * PATIENCE;
+    let replicator = Replicator::start(vec![options]).unwrap();
+    replicator.sync(Instant::now() + PATIENCE).unwrap();
+    let captured = || replicator.statuses()[0].local_txid;
+    for _ in 0..2 {
+        let before = captured();
+        stage.commit();
+        until("a commit to be captured", || captured() > before);
+    }
+    drop(replicator);
+}
+
+#[test]
 fn what_rots_after_its_upload_is_compacted_from_the_replica() {
     let stage = Stage::new();
     let storage = Arc::clone(&stage.storage) as Arc<dyn Storage>;
