@@ -120,7 +120,7 @@ impl From<restore::Error> for Failure {
         };
         let hint = match &error {
             Error::NoBackup { .. } => {
-                "is it the right place? to go on without a backup: -if-replica-exists"
+                "is it the right place? restore goes on without a backup with -if-replica-exists"
             }
             Error::UnknownFormat { .. } => {
                 "a backup of Litestream 0.3? restore reads it, without -txid and -dry-run"
@@ -132,7 +132,7 @@ impl From<restore::Error> for Failure {
                 PlanError::TooNew { .. } | PlanError::BeforeFirst { .. } => {
                     "brooklet ltx -level all lists what there is"
                 }
-                _ => "restore one of those with -txid; brooklet ltx -level all lists all files",
+                _ => "restore another state with -txid; brooklet ltx -level all lists all files",
             },
             _ if error.kind() == ErrorKind::NotRestorable => {
                 "restore an older state with -txid or -timestamp; brooklet ltx -level all lists \

@@ -2,6 +2,7 @@
 
 use crate::args::ConfigArgs;
 use crate::connect::Replica;
+use crate::daemon::claims;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::output;
@@ -40,6 +41,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         url: replica.to_string(),
     };
     let databases = config.all_databases()?;
+    claims::check(&databases)?;
     let rows = databases
         .iter()
         .flat_map(|database| database.replicas.iter().map(|it| row(&database.path, it)));

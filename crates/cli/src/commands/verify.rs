@@ -149,8 +149,8 @@ fn tell(args: &Args, url: &Url, report: &Report, compares: bool) -> Result<()> {
         });
     }
     output::line(format_args!(
-        "{url}: {} states from {} to {} can be restored ({} in {} files, {} of them for the \
-         newest)",
+        "{url}: {} states from {} to {}, the newest can be restored ({} in {} files, {} of them \
+         for that)",
         output::count(moments.states as u64),
         output::moment(moments.first.1),
         output::moment(moments.last.1),

@@ -151,7 +151,7 @@ fn the_service_file_is_sound() {
     let unit = std::fs::read_to_string(root.join("etc/brooklet.service")).unwrap();
     for wanted in [
         "Type=notify",
-        "ExecStart=/usr/bin/brooklet replicate",
+        "ExecStart=/usr/local/bin/brooklet replicate",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "WatchdogSec=",
         "TimeoutStopSec=",
@@ -177,7 +177,8 @@ fn systemd_finds_nothing_wrong_with_the_service_file() {
     let folder = Folder::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let unit = std::fs::read_to_string(root.join("etc/brooklet.service")).unwrap();
-    let program = unit.replace("/usr/bin/brooklet", "/bin/true").replace("User=app", "User=root");
+    let program =
+        unit.replace("/usr/local/bin/brooklet", "/bin/true").replace("User=app", "User=root");
     folder.write("brooklet.service", &program);
     let verify = Command::new("systemd-analyze")
         .args(["verify", "--man=no"])

@@ -104,7 +104,7 @@ fn what_is_there_and_what_is_not() {
     folder.run(&["restore", "-o", "out.db", "@empty"]).fails(
         4,
         "error: file:///here/empty: no backup found\n\
-         hint: is it the right place? to go on without a backup: -if-replica-exists",
+         hint: is it the right place? restore goes on without a backup with -if-replica-exists",
     );
     assert!(!folder.path("out.db").exists());
     folder.write("out.db", "");

@@ -161,7 +161,11 @@ impl Database {
                 Ok(remote) => Some(remote),
                 Err(error) => {
                     let (db, replica) = (self.options.path.display(), storage.url());
-                    tracing::error!(%db, replica, %error, "the replica cannot be read; capturing goes on");
+                    let then = match fresh {
+                        true => "nothing is captured before it can be: there is no local state",
+                        false => "capturing goes on",
+                    };
+                    tracing::error!(%db, replica, %error, then, "the replica cannot be read");
                     failure = Some(error);
                     None
                 }
