@@ -198,7 +198,7 @@ impl Bearable {
             duration.map_err(|error| format!("{name}: {error}\n"))
         };
         Ok(Thresholds {
-            lag: read("max-lag", &self.max_lag)?.unwrap_or(health::LAG),
+            lag: read("max-lag", &self.max_lag)?,
             verified: read("max-verify-age", &self.max_verify_age)?,
             snapshot: read("max-snapshot-age", &self.max_snapshot_age)?,
         })

@@ -248,7 +248,7 @@ impl Database {
                 attached.next_sync = moment.instant + self.options.sync_interval;
                 captured_all = true;
             }
-            Advance::After(_) => {}
+            Advance::After(_) => self.shared.uncaptured(moment.instant),
             Advance::Broken(reason) => {
                 self.rebase(attached, &reason)?;
                 captured_all = true;

@@ -117,6 +117,7 @@ impl Keeper {
     fn compact(&self, sources: &[Object], level: Level, epoch: u64) -> Result<(), Error> {
         let storage = &*self.replica.storage;
         let object = match compact(sources, level, &self.local, storage) {
+            Err(Error::Storage(error)) => return Err(error.into()),
             // All of them are stored: one that has rotted here is read from there.
             Err(_) if self.local.forget_damaged(sources)? => {
                 compact(sources, level, &self.local, storage)?

@@ -223,7 +223,8 @@ impl Replicator {
         let local = Arc::new(local);
         let urls = options.replicas.iter().map(|storage| storage.url()).collect();
         let look_every = options.monitor_interval * SLOWEST_LOOK + options.sync_interval;
-        let shared = Shared::new(path.clone(), urls, look_every, Arc::clone(&self.signal));
+        let intervals = (look_every, options.sync_interval);
+        let shared = Shared::new(path.clone(), urls, intervals, Arc::clone(&self.signal));
         let shared = Arc::new(shared);
         let views = Arc::new(Views::default());
         let (mut uploaders, mut uploads, mut upkeep) = (Vec::new(), Vec::new(), Vec::new());

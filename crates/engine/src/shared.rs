@@ -69,6 +69,8 @@ struct Known {
     missing_at: Option<Instant>,
     /// Everything committed before this moment is captured.
     captured_until: Option<Instant>,
+    /// When something was first seen that is not captured yet.
+    uncaptured_since: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -83,9 +85,9 @@ struct KnownReplica {
 }
 
 impl KnownReplica {
-    fn fill(&self, status: &mut ReplicaStatus) {
+    fn fill(&self, status: &mut ReplicaStatus, uncaptured_since: Option<Instant>) {
         let elapsed = |since: Option<Instant>| since.map_or(Duration::ZERO, |it| it.elapsed());
-        status.lag = elapsed(self.waiting_since);
+        status.lag = elapsed(self.waiting_since).max(elapsed(uncaptured_since));
         status.overdue = elapsed(self.overdue_since);
         status.last_error.clone_from(&self.upload_error);
         status.upkeep_error = self.upkeep_error.clone().or_else(|| self.snapshot_error.clone());
@@ -113,14 +115,19 @@ impl Shared {
     pub(crate) fn new(
         path: PathBuf,
         urls: Vec<String>,
-        look_every: Duration,
+        (look_every, sync_interval): (Duration, Duration),
         signal: Arc<Signal>,
     ) -> Self {
         let replicas = urls.iter().map(|_| KnownReplica::default()).collect();
         let described = |url| ReplicaStatus { url, ..ReplicaStatus::default() };
         let described = urls.into_iter().map(described).collect();
-        let status =
-            DatabaseStatus { path, replicas: described, look_every, ..DatabaseStatus::default() };
+        let status = DatabaseStatus {
+            path,
+            replicas: described,
+            look_every,
+            sync_interval,
+            ..DatabaseStatus::default()
+        };
         Shared {
             known: Mutex::new(Known { status, replicas, ..Known::default() }),
             signal,
@@ -160,8 +167,8 @@ impl Shared {
     pub(crate) fn status(&self) -> DatabaseStatus {
         let known = self.lock();
         let mut status = known.status.clone();
-        for (known, status) in known.replicas.iter().zip(&mut status.replicas) {
-            known.fill(status);
+        for (replica, status) in known.replicas.iter().zip(&mut status.replicas) {
+            replica.fill(status, known.uncaptured_since);
         }
         status.absent = known.missing_at.is_some() && known.status.state == DatabaseState::Waiting;
         status.unseen_for = known.captured_until.map(|it| it.elapsed());
@@ -178,10 +185,17 @@ impl Shared {
 
     /// Everything committed before this moment is captured. Who `asked` is told at once.
     pub(crate) fn captured_all(&self, moment: Instant, asked: bool) {
-        self.lock().captured_until = Some(moment);
+        let mut known = self.lock();
+        (known.captured_until, known.uncaptured_since) = (Some(moment), None);
+        drop(known);
         if asked {
             self.signal.notify();
         }
+    }
+
+    /// Something was committed by this moment that waits for its time to be captured.
+    pub(crate) fn uncaptured(&self, moment: Instant) {
+        self.lock().uncaptured_since.get_or_insert(moment);
     }
 
     /// Whether everything committed before this moment is captured.
@@ -222,7 +236,9 @@ impl Shared {
 
     /// The database was not there when it was looked for.
     pub(crate) fn missing(&self, looked: Instant) {
-        self.lock().missing_at = Some(looked);
+        let mut known = self.lock();
+        (known.missing_at, known.uncaptured_since) = (Some(looked), None);
+        drop(known);
         self.set_state(DatabaseState::Waiting);
     }
 

@@ -165,6 +165,8 @@ pub struct DatabaseStatus {
     pub unseen_for: Option<Duration>,
     /// How long that may take while nothing happens.
     pub look_every: Duration,
+    /// How long a commit may wait for others to go with it.
+    pub sync_interval: Duration,
     /// What was done.
     pub counts: Counts,
     /// Whole images and page differences made since the start, because nothing was known or

@@ -354,8 +354,10 @@ impl Uploader {
             let sources: Vec<Object> = files.iter().map(source).collect();
             return compact(&sources, Level::L0, &self.local, storage);
         };
-        if file.since.elapsed() >= AGED {
+        let name = Some((*level, *txids));
+        if file.since.elapsed() >= AGED && self.lock().sound != name {
             self.verify(file)?;
+            self.lock().sound = name;
         }
         let path = self.local.path(*level, *txids);
         Ok(storage.put_file(*level, *txids, *created, &path)?)

@@ -199,10 +199,7 @@ impl Live {
         capture: impl FnOnce(&Live, Tip) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
         begin(&self.spare, &self.path)?;
-        let captured = match self.tip() {
-            Ok(tip) => capture(self, tip),
-            Err(e) => Err(e.into()),
-        };
+        let captured = self.tip().map_err(E::from).and_then(|tip| capture(self, tip));
         if captured.is_ok() {
             std::mem::swap(&mut self.pin, &mut self.spare);
         }

@@ -27,6 +27,14 @@ impl Fixture {
         Fixture { directory, application }
     }
 
+    /// One whose application never waits, attached.
+    fn impatient() -> (Fixture, Live) {
+        let fixture = Fixture::new(4096);
+        let live = fixture.attach();
+        fixture.application.busy_timeout(Duration::ZERO).unwrap();
+        (fixture, live)
+    }
+
     fn path(&self) -> PathBuf {
         self.directory.path().join("app.db")
     }
@@ -139,9 +147,7 @@ fn a_pin_keeps_what_is_not_captured() {
 
 #[test]
 fn a_parked_pin_allows_one_restart_only() {
-    let fixture = Fixture::new(4096);
-    let mut live = fixture.attach();
-    fixture.application.busy_timeout(Duration::ZERO).unwrap();
+    let (fixture, mut live) = Fixture::impatient();
     fixture.insert(100);
     live.rotate(nothing).unwrap();
     assert!(live.checkpoint().unwrap().is_complete());
@@ -160,9 +166,7 @@ fn a_parked_pin_allows_one_restart_only() {
 
 #[test]
 fn a_barrier_lets_others_copy_back_but_not_start_over() {
-    let fixture = Fixture::new(4096);
-    let mut live = fixture.attach();
-    fixture.application.busy_timeout(Duration::ZERO).unwrap();
+    let (fixture, mut live) = Fixture::impatient();
     fixture.insert(100);
     let captured = live.rotate(nothing).unwrap();
     assert!(live.give_way().unwrap() && live.gave_way());
@@ -203,9 +207,7 @@ fn let_restart(live: &mut Live) -> Restart {
 /// A commit between the last look and the fall of the barrier.
 #[test]
 fn what_is_committed_while_a_wal_may_start_anew_stays_in_it() {
-    let fixture = Fixture::new(4096);
-    let mut live = fixture.attach();
-    fixture.application.busy_timeout(Duration::ZERO).unwrap();
+    let (fixture, mut live) = Fixture::impatient();
     fixture.insert(100);
     assert!(live.give_way().unwrap());
     fixture.checkpoint("PASSIVE");
@@ -225,9 +227,7 @@ fn what_is_committed_while_a_wal_may_start_anew_stays_in_it() {
 
 #[test]
 fn a_barrier_stays_until_everything_is_captured() {
-    let fixture = Fixture::new(4096);
-    let mut live = fixture.attach();
-    fixture.application.busy_timeout(Duration::ZERO).unwrap();
+    let (fixture, mut live) = Fixture::impatient();
     fixture.insert(100);
     assert!(live.give_way().unwrap());
     fixture.checkpoint("PASSIVE");
@@ -244,9 +244,7 @@ fn a_barrier_stays_until_everything_is_captured() {
 
 #[test]
 fn a_pin_stays_where_readers_have_all_marks() {
-    let fixture = Fixture::new(4096);
-    let mut live = fixture.attach();
-    fixture.application.busy_timeout(Duration::ZERO).unwrap();
+    let (fixture, mut live) = Fixture::impatient();
     let readers: Vec<Connection> = (0..4)
         .map(|_| {
             fixture.insert(100);
@@ -265,9 +263,7 @@ fn a_pin_stays_where_readers_have_all_marks() {
 
 #[test]
 fn stopped_writers_are_stopped_for_the_moment() {
-    let fixture = Fixture::new(4096);
-    let mut live = fixture.attach();
-    fixture.application.busy_timeout(Duration::ZERO).unwrap();
+    let (fixture, mut live) = Fixture::impatient();
     let application = &fixture.application;
     let stopped = live.with_writers_stopped(Duration::from_secs(1), |_| {
         Ok::<_, Error>(application.execute("DELETE FROM t", []).is_err())

@@ -143,7 +143,12 @@ impl Lease {
     /// The same before something is written; who wrote last is noted before that is somebody else.
     pub(crate) fn check_to_write(&self) -> Result<()> {
         self.check()?;
+        if !self.has_other_writer() {
+            return Ok(());
+        }
+        // Only the first write has to wait for a renewal that is under way.
         let _one = self.one_change();
+        self.check()?;
         let held = match &*self.lock() {
             State::Held { version, generation, writer, .. } if *writer != self.writer => {
                 (version.clone(), *generation)

@@ -12,6 +12,7 @@ use storage::Url;
 use crate::args::ConfigArgs;
 use crate::config::{Config, Database};
 use crate::connect::Replica;
+use crate::daemon::claims;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::source::replica;
@@ -127,6 +128,9 @@ fn of_config(config: Config) -> Patients {
                 Finding::ok(root, "directory", format!("{count} databases are in it"))
             }
         });
+    }
+    if let Err(taken) = claims::check(&patients.databases) {
+        patients.findings.push(Finding::failure("the configuration", "places", taken.into()));
     }
     if let Some(exec) = &config.exec {
         patients.findings.push(finding::program(exec));

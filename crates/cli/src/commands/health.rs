@@ -1,6 +1,7 @@
 //! `brooklet health`.
 
 use crate::call::{Daemon, SocketArgs};
+use crate::daemon::health::LAG;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::{go_duration, output};
@@ -26,9 +27,10 @@ pub struct Args {
     /// How long to wait for the daemon, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     timeout: u64,
-    /// How old the oldest commit may be that is not in a replica
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
-    max_lag: Duration,
+    /// How old the oldest commit may be that is not in a replica [default: 30s, and its
+    /// sync-interval]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    max_lag: Option<Duration>,
     /// How long ago a replica may have been proven to be restorable
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_verify_age: Option<Duration>,
@@ -93,11 +95,14 @@ fn problems(args: &Args) -> Result<Vec<String>> {
             Daemon::Address(bare.to_owned())
         }
     };
-    let mut page = format!("/status?max-lag={}", go_duration::format(args.max_lag));
-    let others =
-        [("max-verify-age", args.max_verify_age), ("max-snapshot-age", args.max_snapshot_age)];
-    for (name, age) in others.into_iter().filter_map(|(name, age)| Some((name, age?))) {
-        page = format!("{page}&{name}={}", go_duration::format(age));
+    let bearable = [
+        ("max-lag", args.max_lag),
+        ("max-verify-age", args.max_verify_age),
+        ("max-snapshot-age", args.max_snapshot_age),
+    ];
+    let mut page = "/status?".to_owned();
+    for (name, age) in bearable.into_iter().filter_map(|(name, age)| Some((name, age?))) {
+        page = format!("{page}{name}={}&", go_duration::format(age));
     }
     let answer = daemon.ask("GET", &page, &[], args.timeout)?;
     if answer.status == 404 {
@@ -120,7 +125,7 @@ fn of_litestream(args: &Args, daemon: &Daemon) -> Result<Vec<String>> {
         match age {
             _ if it.status == "stopped" => Some(format!("{}: stopped", it.path)),
             None => Some(format!("{}: not synced yet", it.path)),
-            Some(age) if age > args.max_lag => {
+            Some(age) if age > args.max_lag.unwrap_or(LAG) => {
                 Some(format!("{}: synced {}s ago", it.path, age.as_secs()))
             }
             Some(_) => None,

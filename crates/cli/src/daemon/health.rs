@@ -6,26 +6,27 @@ use std::time::{Duration, SystemTime};
 
 use engine::{DatabaseState, DatabaseStatus, ReplicaStatus};
 
-use super::fleet::{Fleet, Member};
+use super::fleet::{Fleet, Member, Standing};
 use crate::go_duration;
 
 /// How much is borne.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Thresholds {
-    /// How old the oldest commit may be that is not in a replica.
-    pub lag: Duration,
+    /// How old the oldest commit may be that is not in a replica; unless told otherwise, [`LAG`] and
+    /// its `sync-interval`.
+    pub lag: Option<Duration>,
     /// How long ago it may have been proven that a replica can be restored.
     pub verified: Option<Duration>,
     /// How old the newest snapshot may be.
     pub snapshot: Option<Duration>,
 }
 
-/// The lag that is borne unless told otherwise.
+/// How much later than it has to be a commit may be in a replica.
 pub const LAG: Duration = Duration::from_secs(30);
 
-impl Default for Thresholds {
-    fn default() -> Thresholds {
-        Thresholds { lag: LAG, verified: None, snapshot: None }
+impl Thresholds {
+    fn lag(&self, database: &DatabaseStatus) -> Duration {
+        self.lag.unwrap_or(LAG + database.sync_interval)
     }
 }
 
@@ -48,15 +49,23 @@ impl fmt::Display for Problem {
 
 /// All problems of all databases of a running program.
 pub fn of(fleet: &Fleet, thresholds: &Thresholds) -> Vec<Problem> {
-    let mut problems: Vec<Problem> = fleet.coming().iter().map(coming).collect();
+    let mut problems: Vec<Problem> = fleet.members().iter().filter_map(not_running).collect();
     problems.extend(self::problems(&fleet.statuses(), thresholds, SystemTime::now()));
     problems
 }
 
-fn coming(member: &Member) -> Problem {
-    let why = member.obstacle.as_deref().unwrap_or("it is being let go");
-    let what = format!("not replicated as the configuration says: {why}");
-    Problem { path: member.database.path.clone(), behind: true, what }
+/// One that is not replicated. Whoever stopped it may have forgotten it since.
+fn not_running(member: &Member) -> Option<Problem> {
+    let path = member.database.path.clone();
+    let what = match member.standing {
+        Standing::Running => return None,
+        Standing::Stopped => "stopped, until brooklet start".to_owned(),
+        Standing::Coming => {
+            let why = member.obstacle.as_deref().unwrap_or("it is being let go");
+            format!("not replicated as the configuration says: {why}")
+        }
+    };
+    Some(Problem { path, behind: member.standing == Standing::Coming, what })
 }
 
 /// All problems of those that are replicated.
@@ -74,7 +83,7 @@ fn problems(
             add(true, what);
         }
         for replica in &database.replicas {
-            if let Some(what) = not_replicated(replica, thresholds) {
+            if let Some(what) = not_replicated(replica, thresholds.lag(database)) {
                 add(true, format!("{}: {what}", replica.url));
             }
             let unproven = not_proven(replica, thresholds, now);
@@ -93,7 +102,7 @@ pub fn has_begun(database: &DatabaseStatus) -> bool {
 }
 
 fn not_captured(database: &DatabaseStatus, thresholds: &Thresholds) -> Option<String> {
-    let borne = database.look_every + thresholds.lag;
+    let borne = database.look_every + thresholds.lag(database);
     match (&database.state, database.unseen_for) {
         (DatabaseState::Failing { error }, _) => {
             Some(format!("commits cannot be captured: {error}"))
@@ -106,7 +115,7 @@ fn not_captured(database: &DatabaseStatus, thresholds: &Thresholds) -> Option<St
     }
 }
 
-fn not_replicated(replica: &ReplicaStatus, thresholds: &Thresholds) -> Option<String> {
+fn not_replicated(replica: &ReplicaStatus, lag: Duration) -> Option<String> {
     let why = || match &replica.last_error {
         Some(error) => format!(": {error}"),
         None => String::new(),
@@ -114,7 +123,7 @@ fn not_replicated(replica: &ReplicaStatus, thresholds: &Thresholds) -> Option<St
     if replica.holds_lease == Some(false) {
         return Some(format!("its lease is not ours{}", why()));
     }
-    if replica.lag > thresholds.lag {
+    if replica.lag > lag {
         return Some(format!("{} behind{}", seconds(replica.lag), why()));
     }
     replica.covered_until.is_none().then(|| format!("not synced yet{}", why()))
@@ -207,6 +216,13 @@ mod tests {
             "file:///r: 31s behind: no route"
         );
         assert_eq!(told(|it| it.replicas[0].lag = LAG), "");
+        let slow = |it: &mut DatabaseStatus| {
+            it.sync_interval = Duration::from_secs(600);
+            it.replicas[0].lag = it.sync_interval;
+        };
+        assert_eq!(told(slow), "", "it is told to wait so long");
+        let strict = Thresholds { lag: Some(LAG), ..Thresholds::default() };
+        assert_eq!(text(self::told(strict, slow)), "file:///r: 10m0s behind");
         assert_eq!(told(|it| it.replicas[0].covered_until = None), "file:///r: not synced yet");
         assert_eq!(
             told(|it| it.state = DatabaseState::Failing { error: "no".into() }),

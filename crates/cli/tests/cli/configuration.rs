@@ -46,7 +46,9 @@ fn two_replicas_never_have_one_place() {
         let folder = Folder::new();
         std::os::unix::fs::symlink(".", folder.path("link")).unwrap();
         folder.write("c.yml", &format!("lease: true\ndbs:\n{dbs}"));
-        folder.run(&["replicate", "-config", "c.yml"]).fails(3, stderr);
+        for command in ["replicate", "databases"] {
+            folder.run(&[command, "-config", "c.yml"]).fails(3, stderr);
+        }
         assert!(!folder.path("ra").exists(), "nothing is written before");
     };
     let own = "\nhint: give each database its own";

@@ -71,6 +71,17 @@ fn the_doctor_sees_what_is_wrong() {
 }
 
 #[test]
+fn the_doctor_sees_that_two_databases_have_one_place() {
+    let folder = Folder::new();
+    let _open = [folder.database("a.db"), folder.database("b.db")];
+    let one = |name: &str| format!("- {{path: {name}.db, replica: {{path: r}}}}\n");
+    folder.write("c.yml", &format!("dbs:\n{}{}", one("a"), one("b")));
+    let done = folder.run(&["doctor", "-json", "-config", "c.yml"]);
+    assert_eq!(levels(&json(&done.stdout), "places"), ["fail"], "{done:?}");
+    assert_eq!(done.code, Some(3), "{done:?}");
+}
+
+#[test]
 fn a_clock_that_is_wrong_is_seen() {
     let folder = Folder::new();
     add(&folder.database("app.db"), 1..=3);

@@ -18,6 +18,7 @@ mod notified;
 mod observed;
 mod profiles;
 mod program;
+mod registering;
 mod reload;
 mod replication;
 mod restoring;

@@ -94,17 +94,14 @@ fn a_staged_file_that_a_power_cut_has_emptied_is_not_uploaded() {
     let replicator = stage.replicate_first();
     let n = stage.workload.commit_many(&mut app, 5);
     stage.tool.await_n(&stage.replica, n);
-    let away = stage.scratch.path("away");
-    fs::rename(stage.replica.path(), &away).expect("take the replica away");
-    fs::write(stage.replica.path(), b"not a directory").expect("put a file in its place");
+    stage.take_replica_away();
     let staged = Replica::new(stage.local_state());
     wait::until("files that wait for their upload", PATIENCE, || {
         stage.workload.commit_many(&mut app, 1);
         (staged.files().len() >= 4).then_some(())
     });
     replicator.kill();
-    fs::remove_file(stage.replica.path()).expect("remove the file in its place");
-    fs::rename(&away, stage.replica.path()).expect("bring the replica back");
+    stage.bring_replica_back();
     let files = staged.files();
     let torn = &files[files.len() - 2].path;
     fs::write(torn, b"").expect("empty a staged file");
@@ -121,9 +118,7 @@ fn a_staged_file_that_rots_while_the_storage_is_away_is_not_uploaded() {
     let replicator = stage.replicate_first();
     let n = stage.workload.commit_many(&mut app, 5);
     stage.tool.await_n(&stage.replica, n);
-    let away = stage.scratch.path("away");
-    fs::rename(stage.replica.path(), &away).expect("take the replica away");
-    fs::write(stage.replica.path(), b"not a directory").expect("put a file in its place");
+    stage.take_replica_away();
     let staged = Replica::new(stage.local_state());
     let first = staged.last_txid() + 1;
     wait::until("files that wait for their upload", PATIENCE, || {
@@ -135,8 +130,7 @@ fn a_staged_file_that_rots_while_the_storage_is_away_is_not_uploaded() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&rotten.path, bytes).expect("damage it");
-    fs::remove_file(stage.replica.path()).expect("remove the file in its place");
-    fs::rename(&away, stage.replica.path()).expect("bring the replica back");
+    stage.bring_replica_back();
     let n = stage.workload.commit_many(&mut app, 1);
     stage.tool.await_n(&stage.replica, n);
     replicator.stop();
@@ -173,9 +167,7 @@ fn success_is_said_of_the_last_commit_and_not_of_what_was_staged_before() {
         .expect("fill");
     stage.workload.commit_many(&mut app, 3);
     stage.tool.replicate_once(&stage.db, &stage.replica);
-    let away = stage.scratch.path("away");
-    fs::rename(stage.replica.path(), &away).expect("take the replica away");
-    fs::write(stage.replica.path(), b"not a directory").expect("put a file in its place");
+    stage.take_replica_away();
     for _ in 0..3 {
         stage.workload.commit_many(&mut app, 2);
         let mut failed = stage.tool.replicate_with(&["-once"], &stage.db, &stage.replica);
@@ -183,8 +175,7 @@ fn success_is_said_of_the_last_commit_and_not_of_what_was_staged_before() {
     }
     let n = stage.workload.commit_many(&mut app, 10);
     app.execute_batch("PRAGMA wal_checkpoint(truncate)").expect("checkpoint");
-    fs::remove_file(stage.replica.path()).expect("remove the file in its place");
-    fs::rename(&away, stage.replica.path()).expect("bring the replica back");
+    stage.bring_replica_back();
     stage.tool.replicate_once(&stage.db, &stage.replica);
     expect_latest(&stage, n);
 }

@@ -324,9 +324,7 @@ fn what_waits_for_its_upload_goes_out_though_the_database_is_gone() {
     let replicator = stage.replicate_first();
     let n = stage.workload.commit_many(&mut app, 5);
     stage.tool.await_n(&stage.replica, n);
-    let away = stage.scratch.path("away");
-    fs::rename(stage.replica.path(), &away).expect("take the replica away");
-    fs::write(stage.replica.path(), "in the way").expect("put a file in its place");
+    stage.take_replica_away();
     let heard = replicator.log().len();
     let n = stage.workload.commit_many(&mut app, 5);
     stage.await_logged(&replicator, heard, &["upload failed"]);
@@ -334,8 +332,7 @@ fn what_waits_for_its_upload_goes_out_though_the_database_is_gone() {
     drop(app);
     stage.remove_database();
     let replicator = stage.replicate();
-    fs::remove_file(stage.replica.path()).expect("clear the way");
-    fs::rename(&away, stage.replica.path()).expect("bring the replica back");
+    stage.bring_replica_back();
     stage.tool.await_n(&stage.replica, n);
     replicator.stop();
 }

@@ -76,6 +76,17 @@ impl Stage {
         replicator
     }
 
+    /// Has nobody write to the replica, until it is [brought back](Stage::bring_replica_back).
+    pub(crate) fn take_replica_away(&self) {
+        fs::rename(self.replica.path(), self.scratch.path("away")).expect("take the replica away");
+        fs::write(self.replica.path(), b"not a directory").expect("put a file in its place");
+    }
+
+    pub(crate) fn bring_replica_back(&self) {
+        fs::remove_file(self.replica.path()).expect("remove the file in its place");
+        fs::rename(self.scratch.path("away"), self.replica.path()).expect("bring the replica back");
+    }
+
     pub(crate) fn writer(&self) -> Writer {
         Writer::new(&self.db, self.workload)
     }

@@ -35,8 +35,9 @@ impl Database {
         let bytes = frame_offset(attached.live.page_size(), tip.frame + 1);
         self.shared.wal_bytes(bytes);
         (attached.last_tip, attached.last_look) = (tip, moment.instant);
-        if attached.next_sync <= moment.instant {
-            self.capture_left(attached, &tip, moment)?;
+        match attached.next_sync <= moment.instant {
+            true => self.capture_left(attached, &tip, moment)?,
+            false => self.shared.uncaptured(moment.instant),
         }
         let backfilled = attached.live.backfilled()?;
         let mut step = attached.leaving.plan(&tip, bytes, backfilled, moment.instant);

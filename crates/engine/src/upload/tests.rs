@@ -15,7 +15,7 @@ impl Stage {
         let replica = Arc::new(Replica::new(0, storage, Level::L0));
         let local = Arc::new(Local::at(&folder.join("app.db"), None, limit));
         let urls = vec!["file:///replica".to_owned()];
-        let shared = Shared::new("app.db".into(), urls, Duration::ZERO, Arc::default());
+        let shared = Shared::new("app.db".into(), urls, Default::default(), Arc::default());
         let shared = Arc::new(shared);
         let uploader = Uploader::new(replica, local, Arc::clone(&shared), Duration::ZERO);
         Stage { uploader, shared }

@@ -199,6 +199,27 @@ fn what_is_committed_before_a_pause_waits_no_longer_than_others() {
 }
 
 #[test]
+fn what_waits_for_its_time_is_behind() {
+    let stage = Stage::new();
+    let storage = Arc::clone(&stage.storage) as Arc<dyn Storage>;
+    let mut options = DatabaseOptions::new(&stage.db, vec![storage]);
+    options.sync_interval = 4 * PATIENCE;
+    let replicator = Replicator::start(vec![options]).unwrap();
+    let status = || replicator.statuses().remove(0);
+    // The first image, and a commit that all others have to wait after.
+    replicator.sync(Instant::now() + PATIENCE).unwrap();
+    stage.commit();
+    replicator.sync(Instant::now() + PATIENCE).unwrap();
+    let captured = status().local_txid;
+    stage.commit();
+    until("a lag", || !status().replicas[0].lag.is_zero());
+    assert_eq!(status().local_txid, captured, "its time has not come");
+    replicator.sync(Instant::now() + PATIENCE).unwrap();
+    until("no lag", || status().replicas[0].lag.is_zero());
+    drop(replicator);
+}
+
+#[test]
 fn what_rots_after_its_upload_is_compacted_from_the_replica() {
     let stage = Stage::new();
     let storage = Arc::clone(&stage.storage) as Arc<dyn Storage>;

@@ -84,10 +84,7 @@ impl Live {
         capture: impl FnOnce(&Live, Tip) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
         begin(&self.pin, &self.path)?;
-        let captured = match self.tip() {
-            Ok(tip) => capture(self, tip),
-            Err(e) => Err(e.into()),
-        };
+        let captured = self.tip().map_err(E::from).and_then(|tip| capture(self, tip));
         match captured {
             Ok(_) => self.replace_barrier(None),
             Err(_) => end(&self.pin, &self.path)?,

@@ -238,6 +238,20 @@ fn one_that_is_only_kept_is_sought_at_once() {
 }
 
 #[test]
+fn nothing_is_held_up_by_a_renewal() {
+    let place = Place::new();
+    let lease = place.lease(LONG);
+    acquire(&lease).expect("free");
+    let renewal = lease.one_change();
+    let (checked, answer) = std::sync::mpsc::channel();
+    let writing = Arc::clone(&lease);
+    let writer = thread::spawn(move || checked.send(writing.check_to_write()));
+    answer.recv_timeout(RENEWED).expect("it does not wait").expect("ours");
+    drop(renewal);
+    writer.join().expect("a thread").expect("a listener");
+}
+
+#[test]
 fn who_wrote_last_is_known_until_somebody_else_writes() {
     let place = Place::new();
     let take = |writer: &str| {

@@ -13,6 +13,7 @@ use engine::restore::Follower;
 use serde::Serialize;
 
 use crate::daemon::control;
+use crate::daemon::health::LAG;
 use crate::failure::Result;
 use crate::http::{Address, Bearable};
 use crate::{metrics, output};
@@ -123,7 +124,7 @@ async fn all_metrics(State(watched): State<Arc<Watched>>) -> impl IntoResponse {
 }
 
 async fn readyz(State(watched): State<Arc<Watched>>, Query(bearable): Query<Bearable>) -> Response {
-    match bearable.thresholds().map(|most| watched.seen().fault(most.lag)) {
+    match bearable.thresholds().map(|most| watched.seen().fault(most.lag.unwrap_or(LAG))) {
         Err(refused) => (StatusCode::BAD_REQUEST, refused).into_response(),
         Ok(None) => "ok\n".into_response(),
         Ok(Some(fault)) => (StatusCode::SERVICE_UNAVAILABLE, fault).into_response(),
@@ -132,7 +133,7 @@ async fn readyz(State(watched): State<Arc<Watched>>, Query(bearable): Query<Bear
 
 async fn status(State(watched): State<Arc<Watched>>, Query(bearable): Query<Bearable>) -> Response {
     match bearable.thresholds() {
-        Ok(most) => control::json(StatusCode::OK, &watched.status(most.lag)),
+        Ok(most) => control::json(StatusCode::OK, &watched.status(most.lag.unwrap_or(LAG))),
         Err(refused) => (StatusCode::BAD_REQUEST, refused).into_response(),
     }
 }
