@@ -414,9 +414,13 @@ impl Uploader {
         }
     }
 
-    fn upload_all(&self) -> Result<(), storage::Error> {
+    /// Uploads all that is there. Gives the moment that the rest has to wait for.
+    fn upload_all(&self) -> Result<Option<Instant>, storage::Error> {
+        let mut pause = None;
         for count in 1.. {
-            if self.pause_before_next().is_some() || self.upload_next()?.is_none() {
+            // Asked once: a moment later it may say that there is nothing to wait for.
+            pause = self.pause_before_next();
+            if pause.is_some() || self.upload_next()?.is_none() {
                 break;
             }
             self.replica.wake_keepers();
@@ -424,7 +428,7 @@ impl Uploader {
                 self.sweep();
             }
         }
-        self.answer()
+        self.answer().map(|()| pause)
     }
 
     /// Removes the local files that nobody needs any more.
@@ -451,7 +455,7 @@ impl Job for Uploader {
         let uploaded = self.upload_all();
         self.sweep();
         match uploaded {
-            Ok(()) => self.pause_before_next().map_or(Next::WhenWoken, Next::At),
+            Ok(pause) => pause.map_or(Next::WhenWoken, Next::At),
             Err(error) => self.failed(&error),
         }
     }

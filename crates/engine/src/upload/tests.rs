@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use ltx::{Timestamp, TxidRange};
+use storage::Storage;
 
 use super::*;
 
@@ -12,18 +13,36 @@ struct Stage {
 impl Stage {
     fn new(folder: &Path, limit: u64) -> Stage {
         let storage = Arc::new(storage::FileStorage::new(folder.join("replica")));
+        Stage::of(folder, storage, limit, Duration::ZERO)
+    }
+
+    /// To a storage where requests have a price, so that no more than one begins in `interval`.
+    fn metered(folder: &Path, interval: Duration) -> Stage {
+        let storage = Arc::new(storage::FileStorage::new(folder.join("replica")));
+        let limits = Arc::new(storage::Limits::new(None, Some(u64::from(u32::MAX))));
+        Stage::of(folder, limits.apply(storage), u64::MAX, interval)
+    }
+
+    fn of(folder: &Path, storage: Arc<dyn Storage>, limit: u64, interval: Duration) -> Stage {
         let replica = Arc::new(Replica::new(0, storage, Level::L0));
         let local = Arc::new(Local::at(&folder.join("app.db"), None, limit));
         let urls = vec!["file:///replica".to_owned()];
         let shared = Shared::new("app.db".into(), urls, Default::default(), Arc::default());
         let shared = Arc::new(shared);
-        let uploader = Uploader::new(replica, local, Arc::clone(&shared), Duration::ZERO);
+        let uploader = Uploader::new(replica, local, Arc::clone(&shared), interval);
         Stage { uploader, shared }
     }
 
     fn start(&self, pending: &[(u64, Option<Moment>)]) {
         let pending = pending.iter().map(|(txid, covers)| pending_file(*txid, *covers));
         self.uploader.restart(Some(&Remote::default()), pending.collect(), false, None);
+    }
+
+    /// Stages a file that nobody reads through.
+    fn stage(&self, file: &Pending) {
+        let path = self.uploader.local.path(file.level, file.txids);
+        std::fs::create_dir_all(path.parent().expect("a level")).expect("a directory");
+        std::fs::write(path, b"what was captured").expect("write");
     }
 
     fn upload(&self, txid: u64) {
@@ -61,13 +80,40 @@ fn a_file_that_rotted_while_it_waited_is_not_uploaded() {
     let stage = Stage::new(folder.path(), u64::MAX);
     let since = Instant::now().checked_sub(AGED).expect("a machine that has run for a while");
     let file = Pending { since, ..pending_file(1, None) };
-    let path = stage.uploader.local.path(file.level, file.txids);
-    std::fs::create_dir_all(path.parent().expect("a level")).expect("a directory");
-    std::fs::write(path, b"what the disk made of it").expect("write");
+    stage.stage(&file);
     stage.uploader.restart(Some(&Remote::default()), vec![file], false, None);
     stage.uploader.run();
     assert!(stage.shared.broken.load(Ordering::SeqCst), "all starts over");
     assert_eq!(stage.uploader.replica.storage.list_all().expect("list"), []);
+}
+
+/// Whoever goes to sleep until it is woken has nothing left: also one that looks at the very moment
+/// at which the next upload may begin.
+#[test]
+fn what_waits_for_its_turn_is_never_left_behind() {
+    const INTERVAL: Duration = Duration::from_millis(2);
+    let folder = tempfile::tempdir().expect("a directory");
+    let stage = Stage::metered(folder.path(), INTERVAL);
+    stage.start(&[]);
+    for txid in 1..=500 {
+        let file = pending_file(txid, None);
+        stage.stage(&file);
+        stage.uploader.push([file].into_iter());
+        let began = stage.uploader.lock().last;
+        let ahead = Duration::from_micros(txid % 250);
+        let early = began.map(|began| began + INTERVAL - ahead);
+        while early.is_some_and(|early| Instant::now() < early) {}
+        let mut next = stage.uploader.run();
+        while let Next::At(due) = next {
+            while Instant::now() < due {}
+            next = stage.uploader.run();
+        }
+        assert_eq!(
+            stage.uploader.backlog().files,
+            0,
+            "{txid} is asleep, {ahead:?} before its turn"
+        );
+    }
 }
 
 #[test]
