@@ -1,5 +1,5 @@
 //! The exit codes that scripts rely on, each seen. Those of `-exec` and of the final sync (the
-//! child's own, and 11) are with the tests of `replicate`; 6 needs a network.
+//! child's own, and 11) are with the tests of `replicate`; more of 6 is where servers are.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -101,6 +101,20 @@ fn code_5_access_is_denied() {
     let report = denied(&["doctor", "@replica"]);
     assert!(report.contains("fail  ") && report.contains(": list: "), "{report}");
     mode("replica", 0o700);
+}
+
+#[test]
+fn code_6_a_storage_that_does_not_answer_is_told_of_before_it_is_given_up() {
+    let keys = "access-key-id=a&secret-access-key=b&region=x&timeout=10s";
+    let url = format!("s3://bucket/app?endpoint=http://127.0.0.1:1&{keys}");
+    let folder = Folder::new();
+    let ran = folder.run(&["restore", "-o", "new.db", &url]);
+    assert_eq!(ran.code, Some(6), "{ran:?}");
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let told = lines.iter().position(|line| line.contains("it is tried again"));
+    let gave_up = lines.iter().position(|line| line.starts_with("error: "));
+    assert!(told.is_some() && told < gave_up, "{ran:?}");
+    assert_eq!(ran.stderr.matches("it is tried again").count(), 1, "{ran:?}");
 }
 
 #[test]

@@ -10,6 +10,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The longest pause that a server may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(30);
+/// Nobody waits for longer without being told why.
+const TELL_AFTER: Duration = Duration::from_secs(3);
 
 /// Counts failures since the last progress.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(super) struct Patience {
     since: Instant,
     /// Credentials that had expired were looked up anew.
     renewed: bool,
+    /// Somebody was told.
+    told: bool,
     /// However long they took, so many failures are allowed.
     at_least: u32,
     /// However many they are, they may take so long.
@@ -36,14 +40,15 @@ impl Patience {
     }
 
     fn new(at_least: u32, within: Duration) -> Patience {
-        Patience { failures: 0, since: Instant::now(), renewed: false, at_least, within }
+        let (failures, since) = (0, Instant::now());
+        Patience { failures, since, renewed: false, told: false, at_least, within }
     }
 
     /// What was asked for has come, or a part of it.
     pub(super) fn progress(&mut self) {
         self.failures = 0;
         self.since = Instant::now();
-        self.renewed = false;
+        (self.renewed, self.told) = (false, false);
     }
 
     /// Waits before the next try; fails with `error` if there shall be none.
@@ -57,6 +62,10 @@ impl Patience {
         let wait = error.retry_after().map_or_else(|| self.pause(), |it| it.min(LONGEST_ASKED));
         if self.failures >= self.at_least && self.since.elapsed() + wait > self.within {
             return Err(error);
+        }
+        if !self.told && self.since.elapsed() + wait >= TELL_AFTER {
+            tracing::warn!(%error, "no success yet: it is tried again");
+            self.told = true;
         }
         sleep(wait).await;
         Ok(())
