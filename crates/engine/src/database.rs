@@ -212,11 +212,12 @@ impl Database {
 
     /// What was committed to a database that is gone from its path: we still hold it open.
     fn capture_rest(&self, attached: &mut Attached) -> Result<(), Error> {
+        attached.history.store_kept(&self.local)?;
+        self.offer(attached, None);
         let tip = attached.live.tip()?;
         if let Advance::After(frame) = attached.history.position.advance_pinned(&tip) {
             attached.history.capture(&attached.live, &self.local, &tip, frame)?;
         }
-        attached.history.store_kept(&self.local)?;
         self.offer(attached, None);
         Ok(())
     }
@@ -254,9 +255,6 @@ impl Database {
                 captured_all = true;
             }
         }
-        if forced {
-            self.uploaders.iter().for_each(|uploader| uploader.hurry());
-        }
         let covers = Some(moment).filter(|_| captured_all && self.is_in_place(attached));
         let offered = self.offer(attached, covers);
         if let Some(moment) = covers {
@@ -264,6 +262,10 @@ impl Database {
                 self.uploaders.iter().for_each(|uploader| uploader.nothing_new(moment, forced));
             }
             self.took_note(moment, forced);
+        }
+        if forced {
+            // Only now is what somebody waits for in the queue.
+            self.uploaders.iter().for_each(|uploader| uploader.hurry());
         }
         if captured_all {
             self.spot_check(attached, &tip)?;
@@ -393,7 +395,8 @@ impl Database {
         attached.last_look = now;
         attached.last_tip = *tip;
         if !quiet {
-            attached.awaiting = None;
+            // Another may be on its way already, whose write to the WAL no event tells any more.
+            attached.awaiting = Some(BUSY_LOOK);
         } else if now < attached.next_look && attached.awaiting.is_none() {
             attached.awaiting = Some(FIRST_LOOK);
         }

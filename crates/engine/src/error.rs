@@ -68,7 +68,8 @@ pub enum Error {
     /// The same database was given twice.
     #[error("database {} is listed twice", .0.display())]
     Duplicate(PathBuf),
-    /// A database that was let go, and still waits for a storage to answer.
+    /// This database was let go, and still waits for a storage to answer: neither it nor another in
+    /// one of its places can be added.
     #[error("database {} was removed a moment ago, and its last request has not ended", .0.display())]
     Leaving(PathBuf),
     /// The process may not start threads or watches.

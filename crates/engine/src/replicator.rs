@@ -61,6 +61,8 @@ struct Entry {
     path: PathBuf,
     /// Without links.
     real: PathBuf,
+    /// Of its replicas.
+    places: Vec<String>,
     history: HistoryOptions,
     local: Arc<Local>,
     shared: Arc<Shared>,
@@ -122,23 +124,32 @@ impl Replicator {
         if databases.there.iter().any(|entry| entry.real == real) {
             return Err(Error::Duplicate(options.path));
         }
-        if self.is_still_there(&mut databases, &real) {
-            return Err(Error::Leaving(options.path));
+        if let Some(leaving) = self.still_there(&mut databases, &real, &places(&options)) {
+            return Err(Error::Leaving(leaving));
         }
         databases.there.push(self.begin(options));
         Ok(())
     }
 
-    /// Whether a database that was removed is still waited for, so that it cannot be added.
-    pub fn is_leaving(&self, path: &Path) -> bool {
+    /// A database that was removed and is still waited for, so that this one cannot be added: it is
+    /// the same, or may still write to one of these places ([`storage::Storage::place`]).
+    pub fn leaving(&self, path: &Path, places: &[String]) -> Option<PathBuf> {
         let (mut databases, real) = (self.lock(), real(path));
-        self.is_still_there(&mut databases, &real)
+        self.still_there(&mut databases, &real, places)
     }
 
-    fn is_still_there(&self, databases: &mut Databases, real: &Path) -> bool {
+    fn still_there(
+        &self,
+        databases: &mut Databases,
+        real: &Path,
+        places: &[String],
+    ) -> Option<PathBuf> {
         let now = Instant::now();
         databases.leaving.retain(|entry| !self.has_left(entry, now));
-        databases.leaving.iter().any(|entry| entry.real == real)
+        let is_in_the_way = |entry: &&Arc<Entry>| {
+            entry.real == real || entry.places.iter().any(|place| places.contains(place))
+        };
+        databases.leaving.iter().find(is_in_the_way).map(|entry| entry.path.clone())
     }
 
     /// Whether the database at a path is replicated, under whatever name. Such a file must not be
@@ -173,8 +184,13 @@ impl Replicator {
         abort: &AtomicBool,
     ) -> Option<Result<DatabaseStatus, SyncError>> {
         let entry = self.find(path)?;
-        let synced =
-            self.sync_entries(&[Arc::clone(&entry)], deadline, abort, Shared::is_absent_since);
+        let synced = self.sync_entries(
+            Instant::now(),
+            &[Arc::clone(&entry)],
+            deadline,
+            abort,
+            Shared::is_absent_since,
+        );
         if synced.is_err() && abort.load(Ordering::SeqCst) {
             return Some(synced.map(|()| entry.status()));
         }
@@ -194,6 +210,8 @@ impl Replicator {
         self.captures.dismiss(&entry.capture);
         entry.uploads.iter().for_each(|job| self.uploads.dismiss(job));
         entry.upkeep.iter().for_each(|job| self.upkeep.dismiss(job));
+        // What is under way is the last: the rest stays in the local state.
+        entry.uploaders.iter().for_each(|uploader| uploader.pause());
         if self.has_left(&entry, deadline) {
             self.lock().leaving.retain(|it| !Arc::ptr_eq(it, &entry));
         }
@@ -218,7 +236,7 @@ impl Replicator {
     }
 
     fn begin(&self, options: DatabaseOptions) -> Arc<Entry> {
-        let path = options.path.clone();
+        let (path, places) = (options.path.clone(), places(&options));
         let local = Local::at(&path, options.meta.as_deref(), options.spool_limit);
         let local = Arc::new(local);
         let urls = options.replicas.iter().map(|storage| storage.url()).collect();
@@ -255,6 +273,7 @@ impl Replicator {
         Arc::new(Entry {
             path,
             real,
+            places,
             history,
             local,
             shared,
@@ -323,8 +342,14 @@ impl Replicator {
 
     /// Waits until every commit made before this call is in its replica.
     pub fn sync(&self, deadline: Instant) -> Result<(), SyncError> {
+        self.sync_of(Instant::now(), deadline)
+    }
+
+    /// The same of every commit made before `moment`, so that it comes to an end under commits that
+    /// do not, however often it is asked.
+    pub fn sync_of(&self, moment: Instant, deadline: Instant) -> Result<(), SyncError> {
         let databases = self.lock().there.clone();
-        self.sync_entries(&databases, deadline, &AtomicBool::new(false), |_, _| false)
+        self.sync_entries(moment, &databases, deadline, &AtomicBool::new(false), |_, _| false)
     }
 
     /// Waits until every commit made to a database before this call is in all of its replicas.
@@ -339,8 +364,13 @@ impl Replicator {
             gone.fetch_or(absent, Ordering::SeqCst);
             absent
         };
-        let synced =
-            self.sync_entries(&[Arc::clone(&entry)], deadline, &AtomicBool::new(false), absent);
+        let synced = self.sync_entries(
+            began,
+            &[Arc::clone(&entry)],
+            deadline,
+            &AtomicBool::new(false),
+            absent,
+        );
         Some(match gone.into_inner() {
             true => Err(SyncError { unsynced: vec![entry.unsynced()] }),
             false => synced,
@@ -362,7 +392,9 @@ impl Replicator {
     /// Syncs a last time and releases everything. `abort` ends the wait for storage at once.
     pub fn stop(&self, deadline: Instant, abort: &AtomicBool) -> Result<(), SyncError> {
         let databases = self.lock().there.clone();
-        let synced = self.sync_entries(&databases, deadline, abort, Shared::is_missing_since);
+        let asked = Instant::now();
+        let synced =
+            self.sync_entries(asked, &databases, deadline, abort, Shared::is_missing_since);
         for entry in &databases {
             let _ = entry.views.recall();
         }
@@ -388,12 +420,12 @@ impl Replicator {
 
     fn sync_entries(
         &self,
+        asked: Instant,
         databases: &[Arc<Entry>],
         deadline: Instant,
         abort: &AtomicBool,
         excused: impl Fn(&Shared, Instant) -> bool,
     ) -> Result<(), SyncError> {
-        let asked = Instant::now();
         databases.iter().for_each(|entry| entry.ask());
         let synced = |entry: &Entry| {
             entry.shared.covered().is_some_and(|covered| covered >= asked)
@@ -449,6 +481,11 @@ fn reason(status: &DatabaseStatus) -> String {
         None => known().unwrap_or_else(|| "the database does not exist yet".to_string()),
         Some(_) => known().unwrap_or_else(|| "the upload did not finish in time".to_string()),
     }
+}
+
+/// Where its replicas are.
+fn places(options: &DatabaseOptions) -> Vec<String> {
+    options.replicas.iter().map(|storage| storage.place()).collect()
 }
 
 /// The path without links, as far as the file is there.

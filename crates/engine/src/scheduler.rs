@@ -21,6 +21,8 @@ pub(crate) enum Next {
 }
 
 const GRID: Duration = Duration::from_secs(1);
+/// Most jobs of a scheduler that are outside at once.
+const MOST_OUTSIDE: usize = 16;
 
 /// Something to run again and again.
 pub(crate) trait Job: Send + Sync {
@@ -49,6 +51,8 @@ struct State {
     threads: Vec<JoinHandle<()>>,
     /// Threads that run no job.
     idle: usize,
+    /// Jobs that wait for somebody else, each with another thread in its place.
+    outside: usize,
     /// Runs that came to their end.
     runs: u64,
     stopping: bool,
@@ -82,6 +86,12 @@ impl Bell {
     pub(crate) fn ring(&self) {
         self.waker.wake(self.id);
     }
+
+    /// Has a job wait for somebody who may not answer, without keeping the others from their turns.
+    /// `None`: too many do that already.
+    pub(crate) fn outside<T>(&self, wait: impl FnOnce() -> T) -> Option<T> {
+        self.waker.outside(wait)
+    }
 }
 
 impl std::fmt::Debug for Bell {
@@ -104,6 +114,7 @@ impl State {
             queue: BinaryHeap::new(),
             threads: Vec::new(),
             idle: 0,
+            outside: 0,
             runs: 0,
             stopping: false,
         }
@@ -136,6 +147,40 @@ impl Waker {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn outside<T>(&self, wait: impl FnOnce() -> T) -> Option<T> {
+        let mut state = self.lock();
+        if state.outside == MOST_OUTSIDE {
+            return None;
+        }
+        state.outside += 1;
+        self.grow_if_busy(&mut state);
+        drop(state);
+        let result = wait();
+        self.lock().outside -= 1;
+        Some(result)
+    }
+
+    /// How many threads there may be.
+    fn limit(&self, state: &State) -> usize {
+        self.0.limit + state.outside
+    }
+
+    fn grow_if_busy(&self, state: &mut State) {
+        if state.idle == 0 && state.threads.len() < self.limit(state) {
+            // Without one more, the others wait for a job that runs: slower, but right.
+            let _ = self.grow(state);
+        }
+    }
+
+    /// Ends this thread, which came in the place of one that is back.
+    fn leave(&self, state: &mut State) {
+        let this = thread::current().id();
+        state.threads.retain(|it| it.thread().id() != this);
+        state.idle -= 1;
+        // Whoever was woken for us.
+        self.0.changed.notify_one();
+    }
+
     /// Starts one thread more.
     fn grow(&self, state: &mut State) -> io::Result<()> {
         let waker = self.clone();
@@ -150,6 +195,10 @@ impl Waker {
         let mut state = self.lock();
         loop {
             if state.stopping {
+                return None;
+            }
+            if state.threads.len() > self.limit(&state) {
+                self.leave(&mut state);
                 return None;
             }
             let now = Instant::now();
@@ -171,10 +220,7 @@ impl Waker {
                 slot.due = None;
                 slot.running = true;
                 state.idle -= 1;
-                if state.idle == 0 && state.threads.len() < self.0.limit {
-                    // Without one more, the others wait for this job: slower, but right.
-                    let _ = self.grow(&mut state);
-                }
+                self.grow_if_busy(&mut state);
                 return Some((id, job));
             }
         }
@@ -304,3 +350,6 @@ impl Scheduler {
         left
     }
 }
+
+#[cfg(test)]
+mod tests;

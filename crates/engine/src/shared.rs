@@ -139,6 +139,12 @@ impl Shared {
         }
     }
 
+    /// Has the database decide anew how its replicas go on.
+    pub(crate) fn start_over(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+        self.wake_capture();
+    }
+
     /// Has the database compared with the last known state.
     pub(crate) fn doubt(&self, reason: String) {
         self.keep_doubt(reason);

@@ -3,7 +3,6 @@
 mod queue;
 
 use std::io;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,7 @@ use queue::{Queue, Standing};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
-/// Uploads after which the local copies of all before them are removed.
+/// Uploads after which the local copies of all before them are removed, and others have their turn.
 const DROP_EVERY: u32 = 16;
 /// Most files that become one object.
 const MAX_BATCH: usize = 256;
@@ -32,6 +31,8 @@ const MAX_BATCH_BYTES: u64 = 64 << 20;
 /// A file that has waited for longer is looked through before its upload: it is not what was just
 /// written any more, but what the disk makes of that.
 const AGED: Duration = Duration::from_secs(2);
+/// One that was found sound is not looked through again at each try.
+const SOUND_FOR: Duration = Duration::from_secs(60);
 
 /// Uploads to one replica.
 #[derive(Debug)]
@@ -59,6 +60,7 @@ impl Uploader {
     /// Somebody waits for what is in the queue now.
     pub(crate) fn hurry(&self) {
         self.lock().hurried = true;
+        self.wake();
     }
 
     /// Tells the uploader what wakes it.
@@ -142,6 +144,8 @@ impl Uploader {
         let oldest = queue.pending.front().map(|pending| pending.since);
         drop(queue);
         self.shared.replicated(self.replica.index, txid, oldest);
+        // Who asked while it was behind is answered by the next look.
+        self.shared.wake_capture();
         self.wake();
     }
 
@@ -154,8 +158,7 @@ impl Uploader {
         let newest = Txid::new(u64::MAX).unwrap_or(Txid::FIRST);
         match self.replica.storage.list(Level::L0, newest) {
             Ok(_) => {
-                self.shared.wake_capture();
-                self.shared.broken.store(true, Ordering::SeqCst);
+                self.shared.start_over();
                 Some(Next::WhenWoken)
             }
             Err(error) => Some(self.failed(&error)),
@@ -229,7 +232,9 @@ impl Uploader {
     /// How long the next upload has to wait so that there are not too many.
     fn pause_before_next(&self) -> Option<Instant> {
         let queue = self.lock();
-        let free = !self.replica.storage.is_metered() || queue.hurried || queue.pending.is_empty();
+        // What failed is tried again when its backoff says.
+        let hurried = queue.hurried || queue.failures > 0;
+        let free = !self.replica.storage.is_metered() || hurried || queue.pending.is_empty();
         let due = queue.last.map(|last| last + self.interval).filter(|_| !free)?;
         (due > Instant::now() && queue.pending.len() < MAX_BATCH).then_some(due)
     }
@@ -354,10 +359,12 @@ impl Uploader {
             let sources: Vec<Object> = files.iter().map(source).collect();
             return compact(&sources, Level::L0, &self.local, storage);
         };
-        let name = Some((*level, *txids));
-        if file.since.elapsed() >= AGED && self.lock().sound != name {
+        let name = (*level, *txids);
+        let looked = self.lock().sound.filter(|(known, _)| *known == name).map(|(_, at)| at);
+        let is_sound = looked.is_some_and(|at| at.elapsed() < SOUND_FOR);
+        if file.since.elapsed() >= AGED && !is_sound {
             self.verify(file)?;
-            self.lock().sound = name;
+            self.lock().sound = Some((name, Instant::now()));
         }
         let path = self.local.path(*level, *txids);
         Ok(storage.put_file(*level, *txids, *created, &path)?)
@@ -389,7 +396,8 @@ impl Uploader {
         }
         let mut queue = self.lock();
         if queue.epoch == epoch {
-            queue.asked = None;
+            // Who asked meanwhile woke us, and is answered next.
+            queue.asked = queue.asked.filter(|asked| asked.instant > moment.instant);
             drop(queue);
             self.shared.cover(self.replica.index, moment);
         }
@@ -409,12 +417,11 @@ impl Uploader {
         let mut queue = self.lock();
         if queue.epoch == epoch {
             *queue = Queue { epoch: epoch + 1, ..Queue::default() };
-            self.shared.broken.store(true, Ordering::SeqCst);
-            self.shared.wake_capture();
+            self.shared.start_over();
         }
     }
 
-    /// Uploads all that is there. Gives the moment that the rest has to wait for.
+    /// Uploads what is there. Gives the moment that the rest has to wait for.
     fn upload_all(&self) -> Result<Option<Instant>, storage::Error> {
         let mut pause = None;
         for count in 1.. {
@@ -424,8 +431,9 @@ impl Uploader {
                 break;
             }
             self.replica.wake_keepers();
-            if count % DROP_EVERY == 0 {
-                self.sweep();
+            if count == DROP_EVERY {
+                // Whoever is due goes first.
+                return Ok(Some(Instant::now()));
             }
         }
         self.answer().map(|()| pause)

@@ -1,5 +1,6 @@
 //! A storage that is asked no faster than somebody wants to pay for.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -66,6 +67,11 @@ impl Limits {
             return storage;
         }
         Arc::new(Limited { storage, limits: Arc::clone(self) })
+    }
+
+    /// Whether the upload of so many bytes takes longer than others shall wait for it.
+    fn is_long(&self, bytes: u64) -> bool {
+        self.upload.as_ref().is_some_and(|rate| bytes > rate.per_second)
     }
 
     fn request(&self) {
@@ -137,6 +143,13 @@ impl Storage for Limited {
         let size = std::fs::metadata(source)
             .map_err(|error| Error::from_io(source.display().to_string(), error))?
             .len();
+        if self.limits.is_long(size) {
+            // Piece by piece, so that others have their turns in between.
+            let mut upload = self.create(level, txids, created)?;
+            let copied = File::open(source).and_then(|mut file| io::copy(&mut file, &mut upload));
+            copied.map_err(|error| Error::from_io(source.display().to_string(), error))?;
+            return upload.commit();
+        }
         self.limits.request();
         self.limits.upload(size);
         self.storage.put_file(level, txids, created, source)
@@ -224,6 +237,35 @@ impl Upload for LimitedUpload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::FileStorage;
+
+    #[test]
+    fn a_large_file_holds_no_small_one_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Arc::new(Limits::new(Some(1 << 20), None));
+        let open = |name: &str| limits.apply(Arc::new(FileStorage::new(folder.path().join(name))));
+        let put = |storage: &dyn Storage, source: &Path| {
+            let one = TxidRange::single(Txid::FIRST);
+            storage.put_file(Level::L0, one, Timestamp::from_millis(1), source).unwrap()
+        };
+        let source = |name: &str, bytes: usize| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, vec![7; bytes]).unwrap();
+            path
+        };
+        let (large, small) = (source("large", 4 << 20), source("small", 1 << 10));
+        let (first, second) = (open("first"), open("second"));
+        thread::scope(|scope| {
+            let sent = scope.spawn(|| put(&*first, &large));
+            // Its beginning is paid for by what was saved up, and then it has to wait.
+            while limits.upload.as_ref().unwrap().charge(0, Instant::now()).is_zero() {
+                thread::yield_now();
+            }
+            put(&*second, &small);
+            assert!(!sent.is_finished(), "the small one waited for the large one");
+            assert_eq!(sent.join().unwrap().size, 4 << 20);
+        });
+    }
 
     #[test]
     fn what_was_taken_is_paid_for_before_more_is() {

@@ -6,6 +6,7 @@
 
 use std::env;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -44,10 +45,16 @@ pub struct Process {
 impl Process {
     /// Starts a process that plays a role until it is stopped.
     pub fn start(role: impl Into<Role>) -> Process {
+        Process::start_with(role, None)
+    }
+
+    /// The same, with a library loaded before all others, whose functions stand in for theirs.
+    pub fn start_with(role: impl Into<Role>, library: Option<&Path>) -> Process {
         let role = serde_json::to_string(&role.into()).expect("describe the role");
         let mut child = Command::new(env::current_exe().expect("this program"))
             .args(["helper_process", "--exact", "--nocapture", "--test-threads=1"])
             .env(ROLE, role)
+            .envs(library.map(|library| ("LD_PRELOAD", library)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -6,6 +6,7 @@ mod once;
 mod reloader;
 
 use std::collections::HashSet;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -416,12 +417,13 @@ impl Job {
         }
     }
 
-    /// Restores those that are missing and want it. With `-once`, none may be missing then.
+    /// Restores those that are missing and want it. With `-once`, none may be missing or empty then.
     fn restore_missing(&self, listener: &Listener) -> Result<()> {
         for database in self.databases.iter().filter(|it| it.restore_if_missing) {
             missing::restore(database, &listener.stop)?;
         }
-        match self.databases.iter().find(|it| self.once && !it.path.exists()) {
+        let is_there = |it: &Database| fs::metadata(&it.path).is_ok_and(|file| file.len() > 0);
+        match self.databases.iter().find(|it| self.once && !is_there(it)) {
             None => Ok(()),
             Some(Database { path, .. }) => {
                 let message = format_args!("no database at {}", path.display());

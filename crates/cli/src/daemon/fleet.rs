@@ -232,6 +232,9 @@ impl Fleet {
         if self.member(&database.path).is_ok() {
             return true;
         }
+        if self.leaving(database).is_some() {
+            return false;
+        }
         let options = match self.refuse_shared(database).and_then(|()| self.options(database)) {
             Ok(options) => options,
             Err(error) => {
@@ -309,9 +312,9 @@ impl Fleet {
     /// Begins to replicate one, as soon as what is left of an earlier time has ended.
     fn add(&self, database: &Database, deadline: Instant) -> Result<()> {
         // Nothing is opened before: a lease would be sought each time.
-        while self.replicator.is_leaving(&database.path) {
+        while let Some(leaving) = self.leaving(database) {
             if Instant::now() >= deadline {
-                return Err(engine::Error::Leaving(database.path.clone()).into());
+                return Err(engine::Error::Leaving(leaving).into());
             }
             if self.closing.load(Ordering::SeqCst) {
                 return Err(Error::Closing);
@@ -319,6 +322,12 @@ impl Fleet {
             thread::sleep(AGAIN);
         }
         Ok(self.replicator.add(self.options(database)?)?)
+    }
+
+    /// What still leaves the database's name or one of its places.
+    fn leaving(&self, database: &Database) -> Option<PathBuf> {
+        let places = database.replicas.iter().filter_map(|replica| replica.place().ok());
+        self.replicator.leaving(&database.path, &places.collect::<Vec<_>>())
     }
 
     fn options(&self, database: &Database) -> Result<DatabaseOptions> {

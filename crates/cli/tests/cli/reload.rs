@@ -255,6 +255,29 @@ fn what_cannot_be_opened_is_tried_again_until_it_can() {
     daemon.stop();
 }
 
+/// Whose last request has not ended may still write there.
+#[test]
+fn a_place_is_not_given_away_before_its_owner_has_left() {
+    let folder = Folder::new();
+    let _open = [folder.database("a.db"), folder.database("b.db")];
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = format!("endpoint=http://{}&region=x", silent.local_addr().unwrap());
+    let keys = "access-key-id=k&secret-access-key=s&timeout=8s";
+    let config = |name: &str| {
+        let replica = format!("{{url: 's3://bucket/app?{place}&{keys}'}}");
+        format!("shutdown-sync-timeout: 100ms\ndbs:\n- {{path: {name}.db, replica: {replica}}}\n")
+    };
+    let mut daemon = Daemon::start(&folder, &config("a"));
+    let asked = silent.accept().unwrap();
+    Daemon::configure(&folder, &config("b"));
+    reload(&mut daemon, "added=1 changed=0 removed=1 kept=0");
+    daemon.await_log("not replicated yet");
+    let told = "a.db was removed a moment ago, and its last request has not ended";
+    assert!(daemon.log().contains(told), "{}", daemon.log());
+    drop((asked, silent));
+    daemon.await_log("replicated as the configuration says now");
+}
+
 /// A lease is one on a place: under another name of it, nobody else has it.
 #[test]
 fn another_spelling_of_a_place_has_the_same_lease() {

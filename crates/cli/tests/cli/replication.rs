@@ -3,6 +3,8 @@
 use crate::program::{Folder, add, files, until};
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const REPLICA: &str = "replica";
 const URL: &str = "@replica";
@@ -30,6 +32,49 @@ fn once_needs_a_database() {
     Folder::new()
         .run(&["replicate", "-once", "app.db", URL])
         .fails(1, "error: no database at /here/app.db\nhint: with -once it is not waited for");
+}
+
+#[test]
+fn once_needs_more_than_an_empty_file() {
+    let folder = Folder::new();
+    folder.write("app.db", "");
+    folder
+        .run(&["replicate", "-once", "app.db", URL])
+        .fails(1, "error: no database at /here/app.db\nhint: with -once it is not waited for");
+}
+
+/// What is committed later is not waited for, else it might never end.
+#[test]
+fn once_ends_though_commits_do_not() {
+    let folder = Folder::new();
+    let database = folder.database("app.db");
+    add(&database, 1..=3);
+    let replica = folder.path(REPLICA).display().to_string();
+    folder.write(
+        "c.yml",
+        &format!("request-rate: 2\ndbs: [{{path: app.db, replica: {{path: {replica}}}}}]\n"),
+    );
+    let (ended, started) = (AtomicBool::new(false), Instant::now());
+    let committed = std::thread::scope(|scope| {
+        let (writer, ended) = (folder.path("app.db"), &ended);
+        let writer = scope.spawn(move || {
+            let database = rusqlite::Connection::open(writer).unwrap();
+            database.busy_timeout(Duration::from_secs(60)).unwrap();
+            let mut numbers = 4..;
+            while !ended.load(Ordering::SeqCst) && started.elapsed() < Duration::from_secs(60) {
+                let number: i64 = numbers.next().unwrap();
+                database.execute("INSERT INTO numbers VALUES (?1)", [number]).unwrap();
+            }
+            numbers.next().unwrap() - 1
+        });
+        folder.run(&["replicate", "-once", "-force-snapshot", "-config", "c.yml"]).ok();
+        ended.store(true, Ordering::SeqCst);
+        writer.join().unwrap()
+    });
+    assert!(started.elapsed() < Duration::from_secs(60), "it ended with the last commit");
+    let numbers = restored(&folder);
+    assert_eq!(numbers, Vec::from_iter(1..=numbers.len() as i64));
+    assert!(numbers.len() >= 3 && (numbers.len() as i64) <= committed);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What applications do to the WAL while it is replicated: checkpoints of every kind from other
 //! processes, any auto-checkpoint, long readers, VACUUM, growth, every page size. (capture.md 8)
 
+use std::fs;
+
 use testkit::{
     Chaos, Layout, Mix, Process, Reader, Tool, Vacuum, Writer, scaled, sweep, turn, workload,
 };
@@ -182,4 +184,55 @@ fn a_tagged_replica_is_right_under_a_writer_at_full_speed() {
     let mut oracle = stage.oracle();
     let found = sweep(&stage.tool, &stage.replica, &mut oracle);
     found.expect_all_right(n);
+}
+
+/// A disk that takes its time for the WAL.
+const SLOW: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static int sync_slowly(int file, const char *name) {
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = readlink(link, path, sizeof path);
+    if (length >= 4 && !memcmp(path + length - 4, "-wal", 4)) usleep(40000);
+    return ((int (*)(int))dlsym(RTLD_NEXT, name))(file);
+}
+
+int fsync(int file) { return sync_slowly(file, "fsync"); }
+int fdatasync(int file) { return sync_slowly(file, "fdatasync"); }
+"#;
+
+/// Its write to the WAL is the last event, and comes while we are busy with the commit before.
+#[test]
+fn a_commit_right_behind_another_is_found_though_its_fsync_takes_long() {
+    let _turn = turn::shared();
+    let stage = Stage::new("behind", Mix::Small);
+    let (source, library) = (stage.scratch.path("slow.c"), stage.scratch.path("slow.so"));
+    fs::write(&source, SLOW).expect("write the library");
+    let mut compiler = std::process::Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).args([&library, &source]).arg("-ldl");
+    assert!(compiler.status().expect("run the C compiler").success());
+    // Found by the next slow look it would be too late.
+    let config = stage.scratch.path("litestream.yml");
+    let replica = stage.replica.path().display();
+    let text = format!(
+        "dbs:\n- path: {}\n  monitor-interval: 10m\n  replica: {{path: {replica}, \
+         sync-interval: 10ms}}\n",
+        stage.db.display(),
+    );
+    fs::write(&config, text).expect("write a configuration");
+    let _app = stage.create(Layout::default());
+    let mut replicator = stage.tool.replicate_config(&config, &stage.db);
+    replicator.await_first_file(&stage.replica);
+    for round in 1..=5 {
+        let synchronous = "FULL".to_owned();
+        let pair = Writer { rate: 0, limit: 2, synchronous, ..stage.writer() };
+        Process::start_with(pair, Some(&library)).await_done();
+        stage.tool.await_n(&stage.replica, 2 * round);
+    }
+    replicator.stop();
 }

@@ -25,6 +25,8 @@ use crate::upload::Pending;
 /// Bytes of a database from which its image takes a while, so that only one is made at a time.
 const LARGE_IMAGE: u64 = 64 << 20;
 
+type Decided = (Vec<Option<Remote>>, Start, Vec<bool>);
+
 impl Database {
     /// A whole image of the database, or what differs from the last known state.
     pub(super) fn image(&self, live: &mut Live, plan: &ImagePlan<'_>) -> Result<History, Error> {
@@ -61,8 +63,7 @@ impl Database {
         self.uploaders.iter().for_each(|uploader| uploader.pause());
         self.local.prepare()?;
         let here = self.local.files()?;
-        let remotes = self.look(here.is_empty())?;
-        let (start, holes) = self.start(&here, &remotes)?;
+        let (remotes, start, holes) = self.look_and_decide(&here)?;
         if matches!(start, Start::Continue(_)) {
             // What is staged already goes out, whatever becomes of the database.
             self.restart_uploads(&remotes, &holes, None, None)?;
@@ -144,12 +145,25 @@ impl Database {
         }
         self.uploaders.iter().for_each(|uploader| uploader.pause());
         self.local.prepare()?;
-        let remotes = self.look(false)?;
-        let (start, holes) = self.start(&here, &remotes)?;
+        let (remotes, start, holes) = self.look_and_decide(&here)?;
         if matches!(start, Start::Continue(_)) {
             self.restart_uploads(&remotes, &holes, None, None)?;
         }
         Ok(())
+    }
+
+    /// What each replica holds, where the history goes on, and which replicas cannot follow it. A
+    /// replica that does not answer holds nobody else up.
+    fn look_and_decide(&self, here: &[Object]) -> Result<Decided, Error> {
+        let decide = || {
+            let remotes = self.look(here.is_empty())?;
+            let (start, holes) = self.start(here, &remotes)?;
+            Ok((remotes, start, holes))
+        };
+        match self.shared.capture.get() {
+            Some(bell) => bell.outside(decide).ok_or(Error::Turn)?,
+            None => decide(),
+        }
     }
 
     /// What each replica holds, as far as it answers. Without local state somebody must.

@@ -65,8 +65,12 @@ impl Database {
     }
 
     fn end_leaving(&self, attached: &mut Attached, moment: Moment) -> Result<Option<Next>, Error> {
+        let captures = attached.live.gave_way();
         self.take_back(attached)?;
-        self.offer_left(attached, moment);
+        // Else what is there may be older than this moment, and is offered by whoever captures next.
+        if captures {
+            self.offer_left(attached, moment);
+        }
         Ok(None)
     }
 

@@ -41,9 +41,8 @@ pub(super) struct Queue {
     pub(super) failures: u32,
     /// Somebody waits: everything goes out as fast as it can.
     pub(super) hurried: bool,
-    /// The file that was looked through last, and found sound: a large one is not read again for each
-    /// try.
-    pub(super) sound: Option<(Level, TxidRange)>,
+    /// The file that was looked through last and found sound, and when.
+    pub(super) sound: Option<((Level, TxidRange), Instant)>,
     /// When the last upload to a metered storage began.
     pub(super) last: Option<Instant>,
     /// The last transaction of those that were given up: only a snapshot that holds it bridges them.

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use ltx::{Timestamp, TxidRange};
 use storage::Storage;
@@ -114,6 +115,121 @@ fn what_waits_for_its_turn_is_never_left_behind() {
             "{txid} is asleep, {ahead:?} before its turn"
         );
     }
+}
+
+fn staged(stage: &Stage, txids: std::ops::RangeInclusive<u64>) {
+    for txid in txids {
+        let file = pending_file(txid, None);
+        stage.stage(&file);
+        stage.uploader.push([file].into_iter());
+    }
+}
+
+#[test]
+fn others_have_their_turn_between_many_uploads() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let stage = Stage::new(folder.path(), u64::MAX);
+    stage.start(&[]);
+    staged(&stage, 1..=u64::from(2 * DROP_EVERY));
+    let next = stage.uploader.run();
+    assert!(matches!(next, Next::At(due) if due <= Instant::now()), "{next:?}");
+    assert_eq!(stage.uploader.backlog().files, u64::from(DROP_EVERY));
+}
+
+#[test]
+fn what_failed_is_tried_again_after_its_backoff_however_rare_uploads_are() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let stage = Stage::metered(folder.path(), Duration::from_secs(3600));
+    stage.start(&[]);
+    let in_the_way = folder.path().join("replica");
+    std::fs::write(&in_the_way, "no directory").expect("write");
+    staged(&stage, 1..=1);
+    let Next::At(due) = stage.uploader.run() else { panic!("it is not tried again") };
+    assert!(due <= Instant::now() + MAX_BACKOFF);
+    std::fs::remove_file(in_the_way).expect("remove");
+    stage.uploader.run();
+    assert_eq!(stage.uploader.backlog().files, 0);
+}
+
+/// Whose holder is asked something while it answers.
+#[derive(Debug)]
+struct Asking {
+    inner: storage::FileStorage,
+    asked: std::sync::Mutex<Option<Arc<Uploader>>>,
+}
+
+impl Storage for Asking {
+    fn url(&self) -> String {
+        self.inner.url()
+    }
+
+    fn list(&self, level: Level, from: Txid) -> storage::Result<Vec<Object>> {
+        self.inner.list(level, from)
+    }
+
+    fn read_at(
+        &self,
+        level: Level,
+        txids: TxidRange,
+        at: u64,
+        buf: &mut [u8],
+    ) -> storage::Result<()> {
+        self.inner.read_at(level, txids, at, buf)
+    }
+
+    fn open(
+        &self,
+        level: Level,
+        txids: TxidRange,
+        offset: u64,
+    ) -> storage::Result<Box<dyn std::io::Read + Send>> {
+        self.inner.open(level, txids, offset)
+    }
+
+    fn create(
+        &self,
+        level: Level,
+        txids: TxidRange,
+        created: Timestamp,
+    ) -> storage::Result<Box<dyn storage::Upload>> {
+        self.inner.create(level, txids, created)
+    }
+
+    fn still_holds(&self, level: Level, txids: TxidRange) -> storage::Result<bool> {
+        if let Some(uploader) = self.asked.lock().expect("no panic").take() {
+            uploader.nothing_new(Moment::now(), true);
+        }
+        self.inner.still_holds(level, txids)
+    }
+
+    fn delete(&self, objects: &[(Level, TxidRange)]) -> storage::Result<()> {
+        self.inner.delete(objects)
+    }
+
+    fn unknown(&self) -> storage::Result<Vec<String>> {
+        self.inner.unknown()
+    }
+}
+
+#[test]
+fn a_question_that_comes_while_one_is_answered_is_answered_too() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let inner = storage::FileStorage::new(folder.path().join("replica"));
+    let storage = Arc::new(Asking { inner, asked: std::sync::Mutex::default() });
+    let Stage { uploader, shared } =
+        Stage::of(folder.path(), Arc::clone(&storage) as _, u64::MAX, Duration::ZERO);
+    let stage = Stage { uploader, shared };
+    stage.start(&[]);
+    staged(&stage, 1..=1);
+    stage.uploader.run();
+    let uploader = Arc::new(stage.uploader);
+    uploader.nothing_new(Moment::now(), true);
+    let first = Instant::now();
+    *storage.asked.lock().expect("no panic") = Some(Arc::clone(&uploader));
+    uploader.run();
+    assert!(stage.shared.covered() < Some(first), "the first one is answered");
+    uploader.run();
+    assert!(stage.shared.covered() >= Some(first), "so is the second one");
 }
 
 #[test]

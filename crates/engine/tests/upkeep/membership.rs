@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use engine::{DatabaseOptions, DatabaseState, Error};
+use engine::{DatabaseOptions, DatabaseState, Error, Replicator};
+use ltx::{Level, Txid};
 use storage::Storage;
 
 use crate::{PATIENCE, Stage, until};
@@ -56,9 +57,53 @@ fn a_database_whose_upload_hangs_does_not_come_back_before_that_has_ended() {
     assert_eq!(unsynced[0].path, stage.db);
     assert!(unsynced[0].backlog.files >= 1 && unsynced[0].backlog.bytes > 0, "{unsynced:?}");
     assert!(matches!(replicator.add(options(&stage)), Err(Error::Leaving(_))));
+    // Nor does another one in its place, which it may still write to.
+    let other = DatabaseOptions { path: stage.db.with_file_name("b.db"), ..options(&stage) };
+    assert!(matches!(replicator.add(other), Err(Error::Leaving(path)) if path == stage.db));
     drop(hang);
     until("its end", || replicator.add(options(&stage)).is_ok());
     replicator.sync_one(&stage.db, soon()).unwrap().unwrap();
+    replicator.stop(soon(), &AtomicBool::new(false)).unwrap();
+}
+
+#[test]
+fn of_a_database_that_was_let_go_only_what_is_under_way_is_still_stored() {
+    let stage = Stage::new();
+    let replicator = stage.replicate_untouched();
+    stage.commit();
+    replicator.sync_one(&stage.db, soon()).unwrap().unwrap();
+    let captured = || stage.storage.list(Level::L0, Txid::FIRST).unwrap().len();
+    let before = captured();
+    let hang = stage.storage.hang.lock().unwrap();
+    until("files that wait behind an upload that hangs", || {
+        stage.commit();
+        replicator.capture(&stage.db, soon()).unwrap().unwrap();
+        let waits = replicator.status(&stage.db).unwrap().replicas[0].backlog.files > 3;
+        waits && stage.storage.hanging.load(Ordering::SeqCst) > 0
+    });
+    let left = replicator.remove(&stage.db, Instant::now(), &AtomicBool::new(false)).unwrap();
+    assert!(left.is_err());
+    drop(hang);
+    until("its end", || replicator.leaving(&stage.db, &[]).is_none());
+    assert_eq!(captured(), before + 1);
+    replicator.stop(soon(), &AtomicBool::new(false)).unwrap();
+}
+
+#[test]
+fn replicas_that_do_not_answer_hold_no_other_database_up() {
+    let silent: Vec<Stage> = (0..5).map(|_| Stage::new()).collect();
+    let held: Vec<_> = silent.iter().map(|it| it.storage.silent.lock().unwrap()).collect();
+    let replicator = Replicator::start(silent.iter().map(options).collect()).unwrap();
+    let asked = |it: &Stage| it.storage.requests() > 0;
+    until("all of them to be asked", || silent.iter().all(asked));
+    let well = Stage::new();
+    replicator.add(options(&well)).unwrap();
+    well.commit();
+    replicator.sync_one(&well.db, soon()).unwrap().unwrap();
+    drop(held);
+    for stage in &silent {
+        replicator.sync_one(&stage.db, soon()).unwrap().unwrap();
+    }
     replicator.stop(soon(), &AtomicBool::new(false)).unwrap();
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Watched {
     /// Held by who wants uploads to hang.
     pub(crate) hang: Mutex<()>,
     pub(crate) hanging: AtomicU64,
+    /// Held by who wants listings to hang.
+    pub(crate) silent: Mutex<()>,
 }
 
 impl Watched {
@@ -34,6 +36,7 @@ impl Watched {
             refuses_puts: AtomicBool::new(false),
             hang: Mutex::default(),
             hanging: AtomicU64::new(0),
+            silent: Mutex::default(),
         }
     }
 
@@ -58,6 +61,7 @@ impl Storage for Watched {
 
     fn list(&self, level: Level, from: Txid) -> Result<Vec<Object>> {
         self.lists.fetch_add(1, Ordering::Relaxed);
+        drop(self.silent.lock().unwrap());
         self.inner.list(level, from)
     }
 

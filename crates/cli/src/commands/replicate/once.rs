@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::Replicator;
+use engine::{DatabaseStatus, Replicator};
 use ltx::{Level, Txid};
 
 use super::Job;
@@ -32,9 +32,10 @@ pub fn run(job: &Job, replicator: &Replicator, listener: &Listener) -> Result<Ex
 }
 
 fn sync(replicator: &Replicator, listener: &Listener) -> Result<()> {
-    let mut failing = Failing::default();
-    while let Err(error) = replicator.sync(Instant::now() + LOOK) {
-        let fails = replicator.statuses().iter().any(|it| it.last_error().is_some());
+    let (asked, mut failing) = (Instant::now(), Failing::default());
+    while let Err(error) = replicator.sync_of(asked, Instant::now() + LOOK) {
+        let fails = |it: &DatabaseStatus| it.absent || it.last_error().is_some();
+        let fails = replicator.statuses().iter().any(fails);
         if failing.is_hopeless(fails) || listener.stop.load(Ordering::SeqCst) {
             return Err(Failure::new(Exit::Failed, format_args!("not replicated: {error}"))
                 .hint("what is missing goes first next time"));
@@ -43,21 +44,23 @@ fn sync(replicator: &Replicator, listener: &Listener) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the newest state of each replica is a snapshot there: with an interval of zero, one
-/// is due whenever it is not.
+/// Waits until the state that each replica has by now is a snapshot there: with an interval of zero,
+/// one is due whenever it is not.
 fn await_snapshots(job: &Job, replicator: &Replicator, listener: &Listener) -> Result<()> {
     let mut failing = Failing::default();
+    let wanted = replicator.statuses();
     loop {
         let statuses = replicator.statuses();
-        let lacking = statuses.iter().flat_map(|status| {
+        let lacking = statuses.iter().zip(&wanted).flat_map(|(status, wanted)| {
             let database = job.databases.iter().find(|it| it.path == status.path);
             let places = database.into_iter().flat_map(|it| &it.replicas);
-            let pairs = places.zip(&status.replicas).collect::<Vec<_>>();
-            pairs.into_iter().filter(|(_, replica)| replica.snapshot_txid < replica.txid)
+            let wanted = wanted.replicas.iter().map(|it| it.txid);
+            let all = places.zip(&status.replicas).zip(wanted).collect::<Vec<_>>();
+            all.into_iter().filter(|((_, replica), txid)| replica.snapshot_txid < *txid)
         });
         let mut error = None;
-        for (place, replica) in lacking {
-            if !has_snapshot(place, replica.txid)? {
+        for ((place, replica), txid) in lacking {
+            if !has_snapshot(place, txid)? {
                 error = Some(replica.upkeep_error.clone().unwrap_or_default());
                 break;
             }
