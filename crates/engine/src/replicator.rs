@@ -184,13 +184,7 @@ impl Replicator {
         abort: &AtomicBool,
     ) -> Option<Result<DatabaseStatus, SyncError>> {
         let entry = self.find(path)?;
-        let synced = self.sync_entries(
-            Instant::now(),
-            &[Arc::clone(&entry)],
-            deadline,
-            abort,
-            Shared::is_absent_since,
-        );
+        let synced = self.last_sync(&entry, deadline, abort);
         if synced.is_err() && abort.load(Ordering::SeqCst) {
             return Some(synced.map(|()| entry.status()));
         }
@@ -375,6 +369,27 @@ impl Replicator {
             true => Err(SyncError { unsynced: vec![entry.unsynced()] }),
             false => synced,
         })
+    }
+
+    /// The same of one that is about to be removed, which may be gone already.
+    pub fn sync_before(
+        &self,
+        path: &Path,
+        deadline: Instant,
+        abort: &AtomicBool,
+    ) -> Option<Result<(), SyncError>> {
+        let entry = self.find(path)?;
+        Some(self.last_sync(&entry, deadline, abort))
+    }
+
+    fn last_sync(
+        &self,
+        entry: &Arc<Entry>,
+        deadline: Instant,
+        abort: &AtomicBool,
+    ) -> Result<(), SyncError> {
+        let (asked, entries) = (Instant::now(), [Arc::clone(entry)]);
+        self.sync_entries(asked, &entries, deadline, abort, Shared::is_absent_since)
     }
 
     /// Waits until every commit made to a database before this call is captured: safe from

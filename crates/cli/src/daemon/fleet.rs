@@ -21,6 +21,8 @@ pub use member::{Member, Origin, Standing};
 
 /// How soon to look again whether the last request of a database has ended.
 const AGAIN: Duration = Duration::from_millis(50);
+/// How long the last sync of one may take that has just been synced.
+const LAST_SYNC: Duration = Duration::from_secs(5);
 
 /// Makes of a configured database one to replicate.
 pub type Open = Box<dyn Fn(&Database) -> Opened + Send + Sync>;
@@ -115,6 +117,7 @@ impl Fleet {
 
     /// Stops to replicate one, after a last sync.
     pub fn stop(&self, path: &Path, deadline: Instant) -> Result<(Changed, u64)> {
+        let deadline = self.sync_before(path, deadline);
         let _one = self.one_change();
         let member = self.member(path)?;
         if member.standing == Standing::Stopped {
@@ -162,6 +165,7 @@ impl Fleet {
 
     /// Replicates one no more, after a last sync. Its replica stays.
     pub fn unregister(&self, path: &Path, deadline: Instant) -> Result<(Changed, u64)> {
+        let deadline = self.sync_before(path, deadline);
         let _one = self.one_change();
         let Ok(member) = self.member(path) else { return Ok((Changed::Before, 0)) };
         self.remove(&member, deadline)?;
@@ -170,6 +174,7 @@ impl Fleet {
 
     /// Replicates one no more that the configuration does not name any longer.
     pub fn drop_out(&self, path: &Path, deadline: Instant) -> Result<()> {
+        let deadline = self.sync_before(path, deadline);
         let _one = self.one_change();
         let member = self.member(path)?;
         self.remove(&member, deadline)
@@ -178,6 +183,12 @@ impl Fleet {
     /// Notes a database that is new, or to be replicated in another way, and lets go of it. One that
     /// was stopped stays so; any other is to be taken in then.
     pub fn expect(&self, database: Database, origin: Origin, deadline: Instant) -> Result<()> {
+        // What fails now is not waited for: it may be why there is a new way.
+        let status = self.replicator.status(&database.path);
+        let deadline = match status.is_some_and(|status| status.last_error().is_some()) {
+            true => Instant::now(),
+            false => self.sync_before(&database.path, deadline),
+        };
         let _one = self.one_change();
         let known = self.member(&database.path).ok();
         let standing = match known.as_ref().map(|known| known.standing) {
@@ -186,10 +197,6 @@ impl Fleet {
         };
         if let Some(known) = known.filter(|it| it.standing == Standing::Running) {
             self.update(&known.database.path, |it| it.standing = standing);
-            // What fails now is not waited for: it may be why there is a new way.
-            let status = self.replicator.status(&known.database.path);
-            let fails = status.is_some_and(|status| status.last_error().is_some());
-            let deadline = if fails { Instant::now() } else { deadline };
             match self.let_go(&known, deadline) {
                 // What is missing goes out in the new way.
                 Ok(_) | Err(Error::LeftUnsynced(_)) => {}
@@ -332,6 +339,15 @@ impl Fleet {
 
     fn options(&self, database: &Database) -> Result<DatabaseOptions> {
         (self.open)(database).map_err(|failure| Error::Unopened(failure.message))
+    }
+
+    /// Syncs one that is about to be let go, beside all others: one change is made at a time, and a
+    /// replica that does not answer would cost the others theirs. Gives the deadline of the last sync.
+    fn sync_before(&self, path: &Path, deadline: Instant) -> Instant {
+        match self.replicator.sync_before(path, deadline, &self.closing) {
+            Some(Err(_)) => Instant::now(),
+            Some(Ok(())) | None => deadline.max(Instant::now() + LAST_SYNC),
+        }
     }
 
     fn remove(&self, member: &Member, deadline: Instant) -> Result<()> {

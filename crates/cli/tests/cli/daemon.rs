@@ -10,7 +10,7 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::program::{Folder, Running, until};
+use crate::program::{Folder, Running, comes};
 
 /// A daemon whose log is read.
 pub(crate) struct Daemon<'a> {
@@ -71,11 +71,12 @@ impl<'a> Daemon<'a> {
     }
 
     pub(crate) fn await_log(&self, text: &str) {
-        until(&format!("{text:?} in the log"), || {
+        let came = comes(|| {
             let log = self.log();
             assert!(!log.contains("panicked"), "{log}");
             log.contains(text)
         });
+        assert!(came, "not in the log: {text}\n{}", self.log());
     }
 
     /// Where it serves that.

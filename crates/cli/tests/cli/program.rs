@@ -167,12 +167,20 @@ impl Drop for Running<'_> {
 }
 
 /// Waits for something that another process does.
-pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, done: impl FnMut() -> bool) {
+    assert!(comes(done), "in vain: {what}");
+}
+
+/// The same, if what came instead is to be told.
+pub(crate) fn comes(mut done: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !done() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        if Instant::now() >= deadline {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
+    true
 }
 
 /// How many files a replica's newest level holds.

@@ -255,6 +255,28 @@ fn what_cannot_be_opened_is_tried_again_until_it_can() {
     daemon.stop();
 }
 
+#[test]
+fn one_that_hangs_does_not_take_the_time_of_the_others_last_sync() {
+    let folder = Folder::new();
+    let _open = [folder.database("a.db"), folder.database("c.db")];
+    let healthy = folder.database("b.db");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("endpoint=http://{}&region=x", silent.local_addr().unwrap());
+    let keys = "access-key-id=k&secret-access-key=s&timeout=60s";
+    let hangs = format!("- {{path: a.db, replica: {{url: 's3://bucket/app?{silent}&{keys}'}}}}\n");
+    let waits = "- {path: b.db, replica: {path: rb, sync-interval: 1h}}\n";
+    let kept = "- {path: c.db, replica: {path: rc}}\n";
+    let config = |dbs: &str| format!("shutdown-sync-timeout: 3s\ndbs:\n{dbs}");
+    let mut daemon = Daemon::start(&folder, &config(&format!("{hangs}{waits}{kept}")));
+    daemon.sync("b.db");
+    add(&healthy, 1..=3);
+    Daemon::configure(&folder, &config(kept));
+    reload(&mut daemon, "added=0 changed=0 removed=2 kept=1");
+    until("both to be let go", || listed(&daemon) == ["c"]);
+    folder.run(&["restore", "-o", "copy.db", "@rb"]).ok();
+    assert_eq!(folder.numbers("copy.db"), [1, 2, 3], "{}", daemon.log());
+}
+
 /// Whose last request has not ended may still write there.
 #[test]
 fn a_place_is_not_given_away_before_its_owner_has_left() {
