@@ -90,7 +90,7 @@ impl Http {
         tokio::select! {
             response = response => match response {
                 Ok(response) => {
-                    self.pace.arrived(length);
+                    self.pace.arrived(length, progress.quietest());
                     Ok(Answer { object: object.to_owned(), response, silence: self.silence })
                 }
                 Err(error) => Err(unreachable(object, &error)),

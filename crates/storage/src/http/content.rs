@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 /// Bytes that are handed over at once.
 const PIECE: usize = 64 * 1024;
 /// How often is looked, in the time of a silence that is too long.
-const LOOKS: u32 = 4;
+pub(super) const LOOKS: u32 = 4;
 
 /// The body of a request.
 #[derive(Debug)]
@@ -75,6 +75,8 @@ pub(super) struct Progress {
     taken: AtomicUsize,
     /// Whether it is we who have nothing to give.
     hungry: AtomicBool,
+    /// How many looks in a row saw nothing taken, at most.
+    quietest: AtomicU32,
 }
 
 impl Progress {
@@ -87,8 +89,14 @@ impl Progress {
             let now = self.taken.load(Ordering::Relaxed);
             let waits = now == before && !self.hungry.load(Ordering::Relaxed);
             quiet = if waits { quiet + 1 } else { 0 };
+            self.quietest.fetch_max(quiet, Ordering::Relaxed);
             before = now;
         }
+    }
+
+    /// In how many of [`LOOKS`] it was quiet, at the worst.
+    pub(super) fn quietest(&self) -> u32 {
+        self.quietest.load(Ordering::Relaxed)
     }
 }
 

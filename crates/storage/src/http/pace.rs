@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::content::LOOKS;
+
 /// What the system buffers of a connection at most.
 const BUFFERED: u64 = 4 << 20;
 /// Bytes a second that are expected of a line that nothing is known of.
@@ -36,10 +38,16 @@ impl Pace {
         self.change(|pace| (pace / 2).max(SLOWEST));
     }
 
-    /// A large body has arrived: by and by, less time will do again.
-    pub(super) fn arrived(&self, bytes: Option<usize>) {
-        if bytes.is_none_or(|bytes| bytes as u64 >= BUFFERED) {
-            self.change(|pace| (pace + pace / 8).min(USUAL));
+    /// A large body has arrived, and so many of [`LOOKS`] saw nothing of it move: if none did, less
+    /// time will do by and by; one more, and it had been given up.
+    pub(super) fn arrived(&self, bytes: Option<usize>, quiet: u32) {
+        if bytes.is_some_and(|bytes| (bytes as u64) < BUFFERED) {
+            return;
+        }
+        match quiet {
+            0 => self.change(|pace| (pace + pace / 8).min(USUAL)),
+            quiet if quiet + 1 >= LOOKS => self.given_up(),
+            _ => {}
         }
     }
 
@@ -62,9 +70,13 @@ mod tests {
         (0..20).for_each(|_| pace.given_up());
         assert_eq!(pace.time_of(None), Duration::from_secs(64));
         assert_eq!(pace.time_of(Some(1024)), Duration::from_secs_f64(1.0 / 64.0));
-        pace.arrived(Some(1024));
+        pace.arrived(Some(1024), 0);
         assert_eq!(pace.time_of(None), Duration::from_secs(64), "little says little");
-        (0..100).for_each(|_| pace.arrived(None));
+        (0..100).for_each(|_| pace.arrived(None, 0));
         assert_eq!(pace.time_of(None), Duration::from_secs(1));
+        (0..100).for_each(|_| pace.arrived(None, 1));
+        assert_eq!(pace.time_of(None), Duration::from_secs(1), "what was learnt holds");
+        pace.arrived(None, LOOKS - 1);
+        assert_eq!(pace.time_of(None), Duration::from_secs(2), "it nearly was too late");
     }
 }
