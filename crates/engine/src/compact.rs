@@ -14,7 +14,8 @@ const BUFFER: usize = 16 << 10;
 /// Larger results go straight to storage, so that they take no room here.
 const LOCAL_LIMIT: u64 = 256 << 20;
 
-type Source = Decoder<BufReader<Box<dyn Read + Send>>>;
+type Input = Box<dyn Read + Send>;
+type Source = Decoder<BufReader<Input>>;
 
 /// Makes one file of `level` of these, oldest first, and stores it. Files of another page size
 /// than the first end the list: they cannot be merged, and are next.
@@ -26,7 +27,7 @@ pub(crate) fn compact(
 ) -> Result<Object, Error> {
     let mut inputs: Vec<Source> = Vec::with_capacity(sources.len());
     for source in sources {
-        let input = open(source, local, storage)?;
+        let input = open(source, nearest(source, local, storage)?)?;
         if inputs.first().is_some_and(|it| it.header().page_size != input.header().page_size) {
             break;
         }
@@ -53,20 +54,54 @@ pub(crate) fn compact(
     Ok(storage.put_file(level, txids, created, &path)?)
 }
 
+/// The first of these that is damaged in storage, and how.
+pub(crate) fn find_damaged(
+    sources: &[Object],
+    storage: &dyn Storage,
+) -> Result<Option<(Object, Error)>, Error> {
+    for source in sources {
+        match read_through(source, storage) {
+            Err(error @ (Error::Rotten { .. } | Error::Misnamed { .. })) => {
+                return Ok(Some((*source, error)));
+            }
+            read => read?,
+        }
+    }
+    Ok(None)
+}
+
+fn read_through(source: &Object, storage: &dyn Storage) -> Result<(), Error> {
+    let mut input = open(source, storage.open(source.level, source.txids, 0)?)?;
+    let mut page = vec![0; input.header().page_size.bytes()];
+    while input.next_page(&mut page).map_err(|error| damaged(source, error))?.is_some() {}
+    input.finish().map(|_| ()).map_err(|error| damaged(source, error))
+}
+
 /// The file here, if it is the one that was stored; else the stored one.
-fn open(source: &Object, local: &Local, storage: &dyn Storage) -> Result<Source, Error> {
+fn nearest(source: &Object, local: &Local, storage: &dyn Storage) -> Result<Input, Error> {
     let path = local.path(source.level, source.txids);
     let here = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-    let input: Box<dyn Read + Send> = match here {
+    Ok(match here {
         Ok((size, file)) if size == source.size => Box::new(file),
         _ => storage.open(source.level, source.txids, 0)?,
-    };
-    let damaged = |error: ltx::Error| Error::Rotten { object: source.to_string(), source: error };
-    let decoder = Decoder::new(BufReader::with_capacity(BUFFER, input)).map_err(damaged)?;
+    })
+}
+
+fn open(source: &Object, input: Input) -> Result<Source, Error> {
+    let decoder = Decoder::new(BufReader::with_capacity(BUFFER, input))
+        .map_err(|error| damaged(source, error))?;
     let found: Header = *decoder.header();
     if found.txids != source.txids {
         let (object, found) = (source.to_string(), found.txids);
         return Err(Error::Misnamed { object, found });
     }
     Ok(decoder)
+}
+
+/// What a source cannot be read for. That it did not come is no damage.
+fn damaged(source: &Object, error: ltx::Error) -> Error {
+    match error {
+        ltx::Error::Io(error) => storage::Error::from_io(source.to_string(), error).into(),
+        error => Error::Rotten { object: source.to_string(), source: error },
+    }
 }

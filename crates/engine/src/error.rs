@@ -91,6 +91,15 @@ impl Error {
         false
     }
 
+    /// Whether it is about what a file holds, not about getting at it.
+    pub(crate) fn is_content(&self) -> bool {
+        match self {
+            Error::Ltx(error) => !matches!(error, ltx::Error::Io(_)),
+            Error::Rotten { .. } | Error::Misnamed { .. } => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn local(path: &Path, source: io::Error) -> Self {
         Error::Local { path: path.to_path_buf(), source }
     }

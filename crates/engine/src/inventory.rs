@@ -21,8 +21,8 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inventory {
     levels: [Vec<Entry>; LEVELS],
-    /// Restores build on what another program made, or on another history, until there is a
-    /// snapshot of this transaction or a later one.
+    /// Restores build on what another program made, on another history or on damage, until there
+    /// is a snapshot of this transaction or a later one.
     borrowed: Option<Txid>,
 }
 
@@ -37,12 +37,26 @@ impl Inventory {
     }
 
     /// The same, but nothing in it is of the history that goes on.
-    pub(crate) fn borrowed(self) -> Inventory {
-        let borrowed = Level::all().filter_map(|level| self.last(level)).max();
-        Inventory { borrowed, ..self }
+    pub(crate) fn borrowed(mut self) -> Inventory {
+        self.borrow();
+        self
     }
 
-    /// Whether restores build on what is not of this history.
+    /// From now on, only a new snapshot is what restores may build on.
+    pub(crate) fn borrow(&mut self) {
+        self.borrowed = Level::all().filter_map(|level| self.last(level)).max();
+    }
+
+    /// A damaged object is as good as none, and a snapshot has to get restores past it.
+    pub(crate) fn damaged(&mut self, object: &Object) {
+        let snapshot = self.newest_snapshot().map(|entry| entry.object);
+        if snapshot.is_none_or(|it| it == *object || it.txids.max < object.txids.max) {
+            self.borrow();
+        }
+        self.remove(object.level, object.txids);
+    }
+
+    /// Whether restores build on what may not be of this history, or not be whole.
     pub(crate) fn is_borrowed(&self) -> bool {
         self.borrowed.is_some()
     }
@@ -145,6 +159,21 @@ pub(crate) mod tests {
         }
         inventory.add(object(9, 1, 11), Instant::now());
         assert!(!inventory.is_borrowed());
+    }
+
+    #[test]
+    fn damage_is_left_behind_by_a_snapshot() {
+        let named = [(9, 1, 10), (0, 9, 9), (0, 10, 10), (0, 11, 11), (0, 12, 12)];
+        let mut inventory = Inventory::listed(&objects(&named), Instant::now());
+        inventory.damaged(&object(0, 9, 9));
+        assert!(!inventory.is_borrowed(), "the snapshot is past it");
+        inventory.damaged(&object(0, 11, 11));
+        assert!(inventory.is_borrowed());
+        assert_eq!(inventory.level(Level::L0).len(), 2);
+        inventory.add(object(9, 1, 12), Instant::now());
+        assert!(!inventory.is_borrowed());
+        inventory.damaged(&object(9, 1, 12));
+        assert!(inventory.is_borrowed());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use ltx::Level;
 use storage::Object;
 
 use crate::Error;
-use crate::compact::compact;
+use crate::compact::{compact, find_damaged};
 use crate::compaction::{self, Due};
 use crate::local::Local;
 use crate::replica::Replica;
@@ -120,10 +120,11 @@ impl Keeper {
             Err(Error::Storage(error)) => return Err(error.into()),
             // All of them are stored: one that has rotted here is read from there.
             Err(_) if self.local.forget_damaged(sources)? => {
-                compact(sources, level, &self.local, storage)?
+                compact(sources, level, &self.local, storage)
             }
-            compacted => compacted?,
+            compacted => compacted,
         };
+        let object = object.map_err(|error| self.blame(error, sources, epoch))?;
         self.replica.stored(object, epoch);
         tracing::debug!(replica = self.replica.storage.url(), %object, sources = sources.len(), "compacted");
         if usize::from(level.get()) == self.levels.len() {
@@ -133,11 +134,28 @@ impl Keeper {
         Level::new(level.get() - 1).map_or(Ok(()), |below| self.local.sweep(below))
     }
 
+    /// Finds out which source made it fail, and goes on without that.
+    fn blame(&self, error: Error, sources: &[Object], epoch: u64) -> Error {
+        if !error.is_content() {
+            return error;
+        }
+        match find_damaged(sources, &*self.replica.storage) {
+            Ok(None) => error,
+            Ok(Some((object, damage))) => {
+                self.shared.count(|counts| counts.rotten += 1);
+                self.replica.damaged(&object, epoch);
+                self.replica.wake_keepers();
+                damage
+            }
+            Err(unread) => unread,
+        }
+    }
+
     fn compaction_failed(&self, level: Level, error: &Error, attempts: &mut Attempts) {
         let (replica, wait) = (self.replica.storage.url(), attempts.backoff());
         tracing::error!(replica, %level, %error, retry_in = ?wait, "compaction failed");
         attempts.failed(error.to_string(), wait);
-        if let Error::Storage(storage::Error::NotFound { .. }) | Error::Rotten { .. } = error {
+        if let Error::Storage(storage::Error::NotFound { .. }) = error {
             self.shared.count(|counts| counts.rotten += 1);
             // Something is not as we know it: the replica is looked at again, and healed.
             self.uploader.distrust(&error.to_string());

@@ -67,6 +67,19 @@ impl Replica {
         }
     }
 
+    /// Notes that an object is damaged.
+    pub(crate) fn damaged(&self, object: &Object, epoch: u64) {
+        let mut holdings = self.lock();
+        if holdings.epoch == epoch {
+            holdings.inventory.damaged(object);
+        }
+    }
+
+    /// Notes that something is damaged which restores of the newest state need.
+    pub(crate) fn unsound(&self) {
+        self.lock().inventory.borrow();
+    }
+
     /// What is still needed of the local files, if everything up to `uploaded` is here.
     pub(crate) fn needs(&self, uploaded: Txid) -> Needs {
         let holdings = self.lock();

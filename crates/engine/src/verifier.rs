@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::local::Local;
 use crate::replica::Replica;
-use crate::restore::ErrorKind;
+use crate::restore::{self, ErrorKind};
 use crate::scheduler::{Job, Next};
 use crate::shared::{Moment, Shared};
 use crate::upload::Uploader;
@@ -65,10 +65,28 @@ impl Verifier {
             Err(error) => {
                 tracing::error!(replica, %error, "verification failed");
                 failed(error.to_string());
-                if error.kind() == ErrorKind::NotRestorable {
-                    self.uploader.distrust("it cannot be restored");
-                }
+                self.mend(&error);
             }
+        }
+    }
+}
+
+impl Verifier {
+    /// What restores cannot read, a new snapshot gets them past. What is missing is looked for.
+    fn mend(&self, error: &restore::Error) {
+        match error {
+            restore::Error::Damaged { .. }
+            | restore::Error::Misnamed { .. }
+            | restore::Error::MissingPages { .. }
+            | restore::Error::Unproven { .. }
+            | restore::Error::Corrupt { .. } => {
+                self.replica.unsound();
+                self.replica.wake_keepers();
+            }
+            _ if error.kind() == ErrorKind::NotRestorable => {
+                self.uploader.distrust("it cannot be restored");
+            }
+            _ => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use storage::{Error, FileStorage, Object, Result, Storage, Upload};
 
 #[derive(Debug)]
 pub(crate) struct Watched {
-    inner: FileStorage,
+    pub(crate) inner: FileStorage,
     pub(crate) lists: AtomicU64,
     pub(crate) reads: AtomicU64,
     pub(crate) puts: [AtomicU64; 10],
