@@ -33,6 +33,16 @@ pub(crate) enum Due {
     Later,
 }
 
+impl Due {
+    /// When to look again, though nothing comes.
+    pub(crate) fn moment(&self) -> Option<Instant> {
+        match self {
+            Due::At(moment) => Some(*moment),
+            Due::Now(_) | Due::Later => None,
+        }
+    }
+}
+
 /// Plans the next file of `level` from the level below it.
 pub(crate) fn plan(inventory: &Inventory, level: Level, interval: Duration, now: Instant) -> Due {
     let batch = Batch::gather(inventory, level);

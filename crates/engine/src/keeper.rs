@@ -103,8 +103,11 @@ impl Keeper {
                 self.replica.plan(|inventory| compaction::plan(inventory, level, interval, now));
             let sources = match due {
                 Due::Now(sources) => sources,
-                Due::At(moment) => return Some(moment),
-                Due::Later => return None,
+                not_now => {
+                    // What failed before is not to be done any more.
+                    *attempts = Attempts::default();
+                    return not_now.moment();
+                }
             };
             attempts.due.get_or_insert(now);
             match self.compact(&sources, level, epoch) {

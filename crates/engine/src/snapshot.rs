@@ -34,7 +34,9 @@ pub(crate) fn due(inventory: &Inventory, interval: Duration, now: Moment) -> Opt
     if inventory.log_bytes() > LOG_MIN.max(newest.object.size.saturating_mul(LOG_FACTOR)) {
         return Some(now.instant);
     }
-    Some(now.instant + interval.saturating_sub(age(newest.object.created, now.time)))
+    let by_clock = now.instant + interval.saturating_sub(age(newest.object.created, now.time));
+    // A clock that went back makes it no younger.
+    Some(by_clock.min(newest.since + interval))
 }
 
 /// The database at one captured transaction.
@@ -108,5 +110,28 @@ impl Source {
         }
         let (upload, _) = encoder.finish()?;
         Ok(upload.commit()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::inventory::tests::object;
+
+    #[test]
+    fn one_from_the_future_puts_the_next_off_by_an_interval_at_most() {
+        const INTERVAL: Duration = Duration::from_secs(60);
+        let listed = Instant::now();
+        let inventory = Inventory::listed(&[object(9, 1, 10), object(0, 11, 11)], listed);
+        let after = |seconds| Moment {
+            instant: listed + Duration::from_secs(seconds),
+            time: SystemTime::UNIX_EPOCH,
+        };
+        for seconds in [0, 30, 90] {
+            let due = due(&inventory, INTERVAL, after(seconds));
+            assert_eq!(due, Some(listed + INTERVAL), "after {seconds} s");
+        }
     }
 }

@@ -11,6 +11,9 @@ use crate::shared::{Moment, Shared};
 use crate::upload::Uploader;
 use crate::verify::{self, Full};
 
+/// When to look again, if a verification is due while nobody knows how the replica goes on.
+const UNSETTLED: Duration = Duration::from_secs(60);
+
 /// How often, and how thoroughly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validation {
@@ -101,7 +104,9 @@ impl Job for Verifier {
                 self.verify();
                 *next = Some(Instant::now() + self.validation.interval);
             }
-            _ => *next = Some(now + self.validation.interval),
+            // What a replica holds is found out first.
+            Some(_) => *next = Some(now + self.validation.interval.min(UNSETTLED)),
+            None => *next = Some(now + self.validation.interval),
         }
         next.map_or(Next::WhenWoken, Next::At)
     }

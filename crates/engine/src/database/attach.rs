@@ -146,8 +146,13 @@ impl Database {
         self.uploaders.iter().for_each(|uploader| uploader.pause());
         self.local.prepare()?;
         let (remotes, start, holes) = self.look_and_decide(&here)?;
-        if matches!(start, Start::Continue(_)) {
-            self.restart_uploads(&remotes, &holes, None, None)?;
+        match start {
+            Start::Continue(_) => self.restart_uploads(&remotes, &holes, None, None)?,
+            Start::Fresh => {}
+            Start::Anchor { reason, .. } => {
+                let (db, files) = (self.options.path.display(), here.len());
+                tracing::error!(%db, files, reason, "the database is gone, and what was captured of it cannot continue its replica: it stays in the local state");
+            }
         }
         Ok(())
     }

@@ -102,7 +102,11 @@ impl Watches {
         self.listed.clone_from(listed);
         match folders::watch(fleet, directories, listed) {
             Ok(stops) => self.stops = stops,
-            Err(error) => tracing::error!(%error, "directories cannot be watched"),
+            Err(error) => {
+                // The next reading tries again, changed or not.
+                self.directories.clear();
+                tracing::error!(%error, "directories cannot be watched");
+            }
         }
     }
 
