@@ -75,14 +75,14 @@ impl Verifier {
 }
 
 impl Verifier {
-    /// What restores cannot read, a new snapshot gets them past. What is missing is looked for.
+    /// What restores cannot read, a new snapshot gets them past, unless the database itself is
+    /// corrupt. What is missing is looked for.
     fn mend(&self, error: &restore::Error) {
         match error {
             restore::Error::Damaged { .. }
             | restore::Error::Misnamed { .. }
             | restore::Error::MissingPages { .. }
-            | restore::Error::Unproven { .. }
-            | restore::Error::Corrupt { .. } => {
+            | restore::Error::Unproven { .. } => {
                 self.replica.unsound();
                 self.replica.wake_keepers();
             }
