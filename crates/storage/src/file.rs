@@ -48,10 +48,11 @@ impl FileStorage {
         level: Level,
         txids: TxidRange,
         created: Timestamp,
+        once: bool,
     ) -> Result<upload::FileUpload> {
         self.prepare(level)?;
         let object = Object { level, txids, size: 0, created };
-        upload::FileUpload::start(self.path(level, txids), object, self.model.file())
+        upload::FileUpload::start(self.path(level, txids), object, self.model.file(), once)
     }
 
     /// Creates the directory of a level, if it is missing.
@@ -150,7 +151,16 @@ impl Storage for FileStorage {
         txids: TxidRange,
         created: Timestamp,
     ) -> Result<Box<dyn Upload>> {
-        Ok(Box::new(self.start(level, txids, created)?))
+        Ok(Box::new(self.start(level, txids, created, false)?))
+    }
+
+    fn create_new(
+        &self,
+        level: Level,
+        txids: TxidRange,
+        created: Timestamp,
+    ) -> Result<Box<dyn Upload>> {
+        Ok(Box::new(self.start(level, txids, created, true)?))
     }
 
     /// A second name where that is possible, else a copy by the kernel.
@@ -169,8 +179,7 @@ impl Storage for FileStorage {
         if let Some(object) = linked.map_err(|error| Error::from_io(name(), error))? {
             return Ok(object);
         }
-        let mut upload = self.start(level, txids, created)?;
-        upload.once = true;
+        let upload = self.start(level, txids, created, true)?;
         io::copy(&mut file, &mut upload.file()).map_err(|error| Error::from_io(name(), error))?;
         Box::new(upload).commit()
     }

@@ -65,6 +65,17 @@ impl Storage for Leased {
         Ok(Box::new(LeasedUpload { upload, lease: Arc::clone(&self.lease) }))
     }
 
+    fn create_new(
+        &self,
+        level: Level,
+        txids: TxidRange,
+        created: Timestamp,
+    ) -> Result<Box<dyn Upload>> {
+        self.lease.check_to_write()?;
+        let upload = self.storage.create_new(level, txids, created)?;
+        Ok(Box::new(LeasedUpload { upload, lease: Arc::clone(&self.lease) }))
+    }
+
     fn put_file(
         &self,
         level: Level,

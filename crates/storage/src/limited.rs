@@ -133,6 +133,17 @@ impl Storage for Limited {
         Ok(Box::new(LimitedUpload { upload, limits: Arc::clone(&self.limits) }))
     }
 
+    fn create_new(
+        &self,
+        level: Level,
+        txids: TxidRange,
+        created: Timestamp,
+    ) -> Result<Box<dyn Upload>> {
+        self.limits.request();
+        let upload = self.storage.create_new(level, txids, created)?;
+        Ok(Box::new(LimitedUpload { upload, limits: Arc::clone(&self.limits) }))
+    }
+
     fn put_file(
         &self,
         level: Level,
@@ -145,7 +156,7 @@ impl Storage for Limited {
             .len();
         if self.limits.is_long(size) {
             // Piece by piece, so that others have their turns in between.
-            let mut upload = self.create(level, txids, created)?;
+            let mut upload = self.create_new(level, txids, created)?;
             let copied = File::open(source).and_then(|mut file| io::copy(&mut file, &mut upload));
             copied.map_err(|error| Error::from_io(source.display().to_string(), error))?;
             return upload.commit();
@@ -265,6 +276,23 @@ mod tests {
             assert!(!sent.is_finished(), "the small one waited for the large one");
             assert_eq!(sent.join().unwrap().size, 4 << 20);
         });
+    }
+
+    #[test]
+    fn a_large_file_takes_the_place_of_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Arc::new(Limits::new(Some(1 << 20), None));
+        let storage = limits.apply(Arc::new(FileStorage::new(folder.path().join("replica"))));
+        let put = |byte: u8| {
+            let source = folder.path().join("source");
+            std::fs::write(&source, vec![byte; (1 << 20) + 1]).unwrap();
+            let one = TxidRange::single(Txid::FIRST);
+            storage.put_file(Level::L0, one, Timestamp::from_millis(1), &source)
+        };
+        assert!(limits.is_long((1 << 20) + 1));
+        put(7).unwrap();
+        assert!(matches!(put(8), Err(Error::Conflict { .. })));
+        put(7).unwrap();
     }
 
     #[test]

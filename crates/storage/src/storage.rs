@@ -53,8 +53,18 @@ pub trait Storage: Send + Sync + fmt::Debug {
     fn create(&self, level: Level, txids: TxidRange, created: Timestamp)
     -> Result<Box<dyn Upload>>;
 
-    /// Stores a copy of a local file. A backend that can tell refuses, with [`Error::Conflict`], to
-    /// take the place of an object of this name with other content.
+    /// The same, but a backend that can tell refuses, with [`Error::Conflict`], to take the place of
+    /// an object of this name with other content.
+    fn create_new(
+        &self,
+        level: Level,
+        txids: TxidRange,
+        created: Timestamp,
+    ) -> Result<Box<dyn Upload>> {
+        self.create(level, txids, created)
+    }
+
+    /// Stores a copy of a local file, as [`Storage::create_new`] does.
     fn put_file(
         &self,
         level: Level,
@@ -64,7 +74,7 @@ pub trait Storage: Send + Sync + fmt::Debug {
     ) -> Result<Object> {
         let name = || source.display().to_string();
         let mut file = File::open(source).map_err(|error| Error::from_io(name(), error))?;
-        let mut upload = self.create(level, txids, created)?;
+        let mut upload = self.create_new(level, txids, created)?;
         io::copy(&mut file, &mut upload).map_err(|error| Error::from_io(name(), error))?;
         upload.commit()
     }

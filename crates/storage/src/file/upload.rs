@@ -14,7 +14,7 @@ pub(super) struct FileUpload {
     path: PathBuf,
     object: Object,
     /// Whether another object of this name stands in the way.
-    pub(super) once: bool,
+    once: bool,
 }
 
 impl FileUpload {
@@ -22,6 +22,7 @@ impl FileUpload {
         path: PathBuf,
         object: Object,
         owner: Option<Ownership>,
+        once: bool,
     ) -> Result<FileUpload> {
         let mut temp = path.clone().into_os_string();
         temp.push(layout::TEMP_SUFFIX);
@@ -29,7 +30,7 @@ impl FileUpload {
             io::ErrorKind::WouldBlock => Error::Busy { object: path.display().to_string() },
             _ => Error::from_io(path.display().to_string(), error),
         })?;
-        let upload = FileUpload { temp, path, object, once: false };
+        let upload = FileUpload { temp, path, object, once };
         if let Some(owner) = owner {
             owner.apply(upload.temp.file()).map_err(|error| upload.error(error))?;
         }
