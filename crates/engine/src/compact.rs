@@ -61,9 +61,7 @@ pub(crate) fn find_damaged(
 ) -> Result<Option<(Object, Error)>, Error> {
     for source in sources {
         match read_through(source, storage) {
-            Err(error @ (Error::Rotten { .. } | Error::Misnamed { .. })) => {
-                return Ok(Some((*source, error)));
-            }
+            Err(error) if error.is_content() => return Ok(Some((*source, error))),
             read => read?,
         }
     }

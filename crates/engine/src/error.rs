@@ -94,8 +94,9 @@ impl Error {
     /// Whether it is about what a file holds, not about getting at it.
     pub(crate) fn is_content(&self) -> bool {
         match self {
-            Error::Ltx(error) => !matches!(error, ltx::Error::Io(_)),
-            Error::Rotten { .. } | Error::Misnamed { .. } => true,
+            Error::Ltx(ltx::Error::Io(error)) => storage::is_lost(error),
+            Error::Storage(storage::Error::Io { source, .. }) => storage::is_lost(source),
+            Error::Ltx(_) | Error::Rotten { .. } | Error::Misnamed { .. } => true,
             _ => false,
         }
     }

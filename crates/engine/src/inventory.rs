@@ -21,6 +21,8 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inventory {
     levels: [Vec<Entry>; LEVELS],
+    /// Those that are there, but damaged.
+    damaged: Vec<Object>,
     /// Restores build on what another program made, on another history or on damage, until there
     /// is a snapshot of this transaction or a later one.
     borrowed: Option<Txid>,
@@ -51,9 +53,15 @@ impl Inventory {
     pub(crate) fn damaged(&mut self, object: &Object) {
         let snapshot = self.newest_snapshot().map(|entry| entry.object);
         if snapshot.is_none_or(|it| it == *object || it.txids.max < object.txids.max) {
-            self.borrow();
+            self.borrowed = self.borrowed.max(Some(object.txids.max));
         }
         self.remove(object.level, object.txids);
+        self.damaged.push(*object);
+    }
+
+    /// What is there, but as good as not.
+    pub(crate) fn all_damaged(&self) -> &[Object] {
+        &self.damaged
     }
 
     /// Whether restores build on what may not be of this history, or not be whole.
@@ -97,6 +105,7 @@ impl Inventory {
         if object.level == Level::SNAPSHOT && Some(object.txids.max) >= self.borrowed {
             self.borrowed = None;
         }
+        self.damaged.retain(|it| (it.level, it.txids) != (object.level, object.txids));
         let level = &mut self.levels[usize::from(object.level.get())];
         let entry = Entry { object, since };
         match level.binary_search_by_key(&object.txids, |entry| entry.object.txids) {
@@ -107,6 +116,7 @@ impl Inventory {
 
     pub(crate) fn remove(&mut self, level: Level, txids: TxidRange) {
         self.levels[usize::from(level.get())].retain(|entry| entry.object.txids != txids);
+        self.damaged.retain(|it| (it.level, it.txids) != (level, txids));
     }
 
     /// Bytes that a restore of the newest state reads on top of the newest snapshot.
@@ -174,6 +184,22 @@ pub(crate) mod tests {
         assert!(!inventory.is_borrowed());
         inventory.damaged(&object(9, 1, 12));
         assert!(inventory.is_borrowed());
+        inventory.add(object(9, 1, 11), Instant::now());
+        assert!(inventory.is_borrowed(), "restores of the newest state may build on it");
+    }
+
+    #[test]
+    fn what_is_damaged_is_known_until_it_is_made_again_or_gone() {
+        let named = [(9, 1, 1), (0, 2, 2), (0, 3, 3)];
+        let mut inventory = Inventory::listed(&objects(&named), Instant::now());
+        let [made_again, gone] = [object(0, 2, 2), object(0, 3, 3)];
+        inventory.damaged(&made_again);
+        inventory.damaged(&gone);
+        assert_eq!(inventory.all_damaged(), [made_again, gone]);
+        inventory.add(made_again, Instant::now());
+        assert_eq!(inventory.all_damaged(), [gone]);
+        inventory.remove(gone.level, gone.txids);
+        assert_eq!(inventory.all_damaged(), []);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ltx::Level;
+use ltx::{Level, TxidRange};
 use storage::Object;
 
 use crate::Error;
@@ -104,8 +104,8 @@ impl Keeper {
             let sources = match due {
                 Due::Now(sources) => sources,
                 not_now => {
-                    // What failed before is not to be done any more.
-                    *attempts = Attempts::default();
+                    // What failed before is not to be done any more, but may soon fail again.
+                    (attempts.error, attempts.due) = (None, None);
                     return not_now.moment();
                 }
             };
@@ -120,7 +120,12 @@ impl Keeper {
     fn compact(&self, sources: &[Object], level: Level, epoch: u64) -> Result<(), Error> {
         let storage = &*self.replica.storage;
         let object = match compact(sources, level, &self.local, storage) {
-            Err(Error::Storage(error)) => return Err(error.into()),
+            Err(Error::Storage(storage::Error::Conflict { .. }))
+                if self.clear_damaged(sources, level, epoch)? =>
+            {
+                compact(sources, level, &self.local, storage)
+            }
+            Err(error @ Error::Storage(_)) if !error.is_content() => return Err(error),
             // All of them are stored: one that has rotted here is read from there.
             Err(_) if self.local.forget_damaged(sources)? => {
                 compact(sources, level, &self.local, storage)
@@ -135,6 +140,22 @@ impl Keeper {
         }
         self.uploader.sweep();
         Level::new(level.get() - 1).map_or(Ok(()), |below| self.local.sweep(below))
+    }
+
+    /// Deletes what is damaged on a level and can be made again of these, oldest first: it has the
+    /// name that is needed now. Whether there was any.
+    fn clear_damaged(&self, of: &[Object], level: Level, epoch: u64) -> Result<bool, Error> {
+        let Some((first, last)) = of.first().zip(of.last()) else { return Ok(false) };
+        let made = TxidRange { min: first.txids.min, max: last.txids.max };
+        let is_in_the_way = |it: &&Object| it.level == level && made.holds(it.txids);
+        let (damaged, _) = self.replica.plan(|inventory| {
+            let damaged = inventory.all_damaged().iter();
+            damaged.filter(is_in_the_way).copied().collect::<Vec<_>>()
+        });
+        let names: Vec<_> = damaged.iter().map(|it| (it.level, it.txids)).collect();
+        self.replica.storage.delete(&names)?;
+        self.replica.deleted(&damaged, epoch);
+        Ok(!damaged.is_empty())
     }
 
     /// Finds out which source made it fail, and goes on without that.

@@ -32,7 +32,7 @@ const CAPTURE_THREADS: usize = 2;
 const UPLOAD_THREADS: usize = 16;
 /// Threads that compact, delete and make snapshots.
 const UPKEEP_THREADS: usize = 16;
-/// How long the jobs of a database that is let go are waited for at least.
+/// How long the jobs of a database that is let go are waited for.
 const LEAVE: Duration = Duration::from_secs(2);
 /// Monitor intervals, and one for what comes in between, after which a quiet database is looked at.
 const SLOWEST_LOOK: u32 = 17;
@@ -189,7 +189,7 @@ impl Replicator {
             return Some(synced.map(|()| entry.status()));
         }
         let status = entry.status();
-        self.let_go(&entry, deadline.max(Instant::now() + LEAVE));
+        self.let_go(&entry, Instant::now() + LEAVE);
         Some(synced.map(|()| status))
     }
 
@@ -389,7 +389,7 @@ impl Replicator {
         abort: &AtomicBool,
     ) -> Result<(), SyncError> {
         let (asked, entries) = (Instant::now(), [Arc::clone(entry)]);
-        self.sync_entries(asked, &entries, deadline, abort, Shared::is_absent_since)
+        self.sync_entries(asked, &entries, deadline, abort, Shared::is_missing_since)
     }
 
     /// Waits until every commit made to a database before this call is captured: safe from

@@ -61,6 +61,8 @@ pub(crate) fn plan(inventory: &Inventory, retention: &Retention, now: Moment) ->
     let snapshots = inventory.level(Level::SNAPSHOT).iter();
     let older = snapshots.filter(|entry| Some(entry.object.txids.max) < floor);
     expired.objects.extend(older.map(|entry| entry.object));
+    let passed = |it: &&Object| Some(it.txids.max) <= floor || is_replaced(inventory, it);
+    expired.objects.extend(inventory.all_damaged().iter().filter(passed));
     for level in Level::all().filter(|level| *level != Level::SNAPSHOT) {
         let kept = retention.levels.get(usize::from(level.get())).copied().flatten();
         expire_level(inventory, level, floor, kept, now.instant, &mut expired);
@@ -119,6 +121,12 @@ fn expire_level(
         }
         expired.objects.push(*object);
     }
+}
+
+/// Whether a file of its level holds all of a damaged one.
+fn is_replaced(inventory: &Inventory, damaged: &Object) -> bool {
+    let mut beside = inventory.level(damaged.level).iter();
+    damaged.level != Level::SNAPSHOT && beside.any(|entry| entry.object.txids.holds(damaged.txids))
 }
 
 /// Since when another file makes this one superfluous: one of the next level that holds it, or

@@ -22,7 +22,7 @@ pub(crate) enum Next {
 
 const GRID: Duration = Duration::from_secs(1);
 /// Most jobs of a scheduler that are outside at once.
-const MOST_OUTSIDE: usize = 16;
+const MOST_OUTSIDE: usize = 64;
 
 /// Something to run again and again.
 pub(crate) trait Job: Send + Sync {

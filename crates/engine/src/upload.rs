@@ -338,7 +338,7 @@ impl Uploader {
         if files.iter().any(|it| !self.local.path(it.level, it.txids).exists()) {
             return Some("a captured file vanished before its upload".to_string());
         }
-        if matches!(error, Error::Storage(_)) {
+        if matches!(error, Error::Storage(_)) && !error.is_content() {
             return None;
         }
         let damages = files.iter().filter_map(|it| self.verify(it).err());
@@ -396,8 +396,10 @@ impl Uploader {
         }
         let mut queue = self.lock();
         if queue.epoch == epoch {
-            // Who asked meanwhile woke us, and is answered next.
             queue.asked = queue.asked.filter(|asked| asked.instant > moment.instant);
+            if queue.asked.is_some() {
+                self.wake();
+            }
             drop(queue);
             self.shared.cover(self.replica.index, moment);
         }

@@ -82,15 +82,23 @@ impl Verifier {
             restore::Error::Damaged { .. }
             | restore::Error::Misnamed { .. }
             | restore::Error::MissingPages { .. }
-            | restore::Error::Unproven { .. } => {
-                self.replica.unsound();
-                self.replica.wake_keepers();
+            | restore::Error::Unproven { .. } => self.leave_behind(),
+            restore::Error::Storage(storage::Error::Io { source, .. })
+                if storage::is_lost(source) =>
+            {
+                self.leave_behind();
             }
+            restore::Error::Corrupt { .. } => {}
             _ if error.kind() == ErrorKind::NotRestorable => {
                 self.uploader.distrust("it cannot be restored");
             }
             _ => {}
         }
+    }
+
+    fn leave_behind(&self) {
+        self.replica.unsound();
+        self.replica.wake_keepers();
     }
 }
 

@@ -96,6 +96,11 @@ impl TxidRange {
         self.min <= txid && txid <= self.max
     }
 
+    /// Whether all of another's transactions are in it.
+    pub fn holds(self, other: TxidRange) -> bool {
+        self.min <= other.min && other.max <= self.max
+    }
+
     /// The name of the file with this range: `<min>-<max>.ltx`.
     pub fn file_name(self) -> String {
         format!("{self}.ltx")

@@ -113,6 +113,12 @@ pub enum Error {
     },
 }
 
+/// Whether the disk had what was read there, and has lost it.
+#[must_use]
+pub fn is_lost(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
 impl Error {
     /// The name of its kind, in metrics.
     #[must_use]

@@ -54,6 +54,12 @@ pub enum Changed {
 
 type Result<T> = std::result::Result<T, Error>;
 
+/// How long to wait for what was committed since it was synced, now that it is its turn.
+fn last_sync_until(synced: bool, deadline: Instant) -> Instant {
+    let now = Instant::now();
+    if synced { deadline.max(now + LAST_SYNC) } else { now }
+}
+
 impl std::fmt::Debug for Fleet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fleet").field("members", &*self.lock()).finish()
@@ -117,8 +123,9 @@ impl Fleet {
 
     /// Stops to replicate one, after a last sync.
     pub fn stop(&self, path: &Path, deadline: Instant) -> Result<(Changed, u64)> {
-        let deadline = self.sync_before(path, deadline);
+        let synced = self.sync_before(path, deadline);
         let _one = self.one_change();
+        let deadline = last_sync_until(synced, deadline);
         let member = self.member(path)?;
         if member.standing == Standing::Stopped {
             return Ok((Changed::Before, self.txid_of(&member)));
@@ -165,8 +172,9 @@ impl Fleet {
 
     /// Replicates one no more, after a last sync. Its replica stays.
     pub fn unregister(&self, path: &Path, deadline: Instant) -> Result<(Changed, u64)> {
-        let deadline = self.sync_before(path, deadline);
+        let synced = self.sync_before(path, deadline);
         let _one = self.one_change();
+        let deadline = last_sync_until(synced, deadline);
         let Ok(member) = self.member(path) else { return Ok((Changed::Before, 0)) };
         self.remove(&member, deadline)?;
         Ok((Changed::Now, self.txid_of(&member)))
@@ -174,8 +182,9 @@ impl Fleet {
 
     /// Replicates one no more that the configuration does not name any longer.
     pub fn drop_out(&self, path: &Path, deadline: Instant) -> Result<()> {
-        let deadline = self.sync_before(path, deadline);
+        let synced = self.sync_before(path, deadline);
         let _one = self.one_change();
+        let deadline = last_sync_until(synced, deadline);
         let member = self.member(path)?;
         self.remove(&member, deadline)
     }
@@ -185,11 +194,12 @@ impl Fleet {
     pub fn expect(&self, database: Database, origin: Origin, deadline: Instant) -> Result<()> {
         // What fails now is not waited for: it may be why there is a new way.
         let status = self.replicator.status(&database.path);
-        let deadline = match status.is_some_and(|status| status.last_error().is_some()) {
-            true => Instant::now(),
+        let synced = match status.is_some_and(|status| status.last_error().is_some()) {
+            true => false,
             false => self.sync_before(&database.path, deadline),
         };
         let _one = self.one_change();
+        let deadline = last_sync_until(synced, deadline);
         let known = self.member(&database.path).ok();
         let standing = match known.as_ref().map(|known| known.standing) {
             Some(Standing::Stopped) => Standing::Stopped,
@@ -342,12 +352,9 @@ impl Fleet {
     }
 
     /// Syncs one that is about to be let go, beside all others: one change is made at a time, and a
-    /// replica that does not answer would cost the others theirs. Gives the deadline of the last sync.
-    fn sync_before(&self, path: &Path, deadline: Instant) -> Instant {
-        match self.replicator.sync_before(path, deadline, &self.closing) {
-            Some(Err(_)) => Instant::now(),
-            Some(Ok(())) | None => deadline.max(Instant::now() + LAST_SYNC),
-        }
+    /// replica that does not answer would cost the others theirs. Says whether that went well.
+    fn sync_before(&self, path: &Path, deadline: Instant) -> bool {
+        !matches!(self.replicator.sync_before(path, deadline, &self.closing), Some(Err(_)))
     }
 
     fn remove(&self, member: &Member, deadline: Instant) -> Result<()> {

@@ -61,6 +61,25 @@ fn a_file_from_the_future_is_not_old() {
 }
 
 #[test]
+fn what_is_damaged_goes_once_nobody_could_miss_it() {
+    let listed = [(0, 12, 12), (1, 2, 9), (2, 2, 9), (2, 10, 11), (9, 1, 1), (9, 1, 10)];
+    let goes = |(level, min, max), seconds, beside: &[(u8, u64, u64)]| {
+        let (start, harmed) = (Instant::now(), object(level, min, max));
+        let there = objects(&[&listed[..], beside].concat());
+        let mut inventory = Inventory::listed(&there, start);
+        inventory.damaged(&harmed);
+        plan(&inventory, &retention(), at(start, seconds)).objects.contains(&harmed)
+    };
+    assert!(!goes((2, 10, 11), 0, &[]), "it may be readable again one day");
+    assert!(!goes((2, 10, 11), 0, &[(2, 10, 10)]), "that is not all of it");
+    assert!(goes((2, 10, 11), 0, &[(2, 10, 12)]), "a file of its level holds it");
+    let expired = HOUR.as_secs() + 100;
+    assert!(goes((1, 2, 9), expired, &[]), "no restore needs it any more");
+    assert!(!goes((9, 1, 10), expired, &[]), "what is older has no snapshot but this");
+    assert!(goes((9, 1, 10), expired, &[(9, 1, 20)]));
+}
+
+#[test]
 fn nothing_goes_if_nothing_may() {
     let start = Instant::now();
     let listed = objects(&[(0, 2, 2), (0, 3, 3), (1, 2, 3), (9, 1, 1), (9, 1, 2)]);

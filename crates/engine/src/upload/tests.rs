@@ -156,6 +156,8 @@ fn what_failed_is_tried_again_after_its_backoff_however_rare_uploads_are() {
 struct Asking {
     inner: storage::FileStorage,
     asked: std::sync::Mutex<Option<Arc<Uploader>>>,
+    /// Whether it is asked, or only told of a later look.
+    asks: bool,
 }
 
 impl Storage for Asking {
@@ -197,7 +199,7 @@ impl Storage for Asking {
 
     fn still_holds(&self, level: Level, txids: TxidRange) -> storage::Result<bool> {
         if let Some(uploader) = self.asked.lock().expect("no panic").take() {
-            uploader.nothing_new(Moment::now(), true);
+            uploader.nothing_new(Moment::now(), self.asks);
         }
         self.inner.still_holds(level, txids)
     }
@@ -211,25 +213,45 @@ impl Storage for Asking {
     }
 }
 
-#[test]
-fn a_question_that_comes_while_one_is_answered_is_answered_too() {
-    let folder = tempfile::tempdir().expect("a directory");
-    let inner = storage::FileStorage::new(folder.path().join("replica"));
-    let storage = Arc::new(Asking { inner, asked: std::sync::Mutex::default() });
-    let Stage { uploader, shared } =
-        Stage::of(folder.path(), Arc::clone(&storage) as _, u64::MAX, Duration::ZERO);
-    let stage = Stage { uploader, shared };
+/// One that has stored a file, and is asked again while it answers.
+fn asked_while_it_answers(folder: &Path, asks: bool) -> (Arc<Uploader>, Arc<Shared>, Arc<Asking>) {
+    let inner = storage::FileStorage::new(folder.join("replica"));
+    let storage = Arc::new(Asking { inner, asked: std::sync::Mutex::default(), asks });
+    let stage = Stage::of(folder, Arc::clone(&storage) as _, u64::MAX, Duration::ZERO);
     stage.start(&[]);
     staged(&stage, 1..=1);
     stage.uploader.run();
     let uploader = Arc::new(stage.uploader);
     uploader.nothing_new(Moment::now(), true);
-    let first = Instant::now();
     *storage.asked.lock().expect("no panic") = Some(Arc::clone(&uploader));
+    (uploader, stage.shared, storage)
+}
+
+#[test]
+fn a_look_while_a_question_is_answered_counts_too() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (uploader, shared, storage) = asked_while_it_answers(folder.path(), false);
+    let first = Instant::now();
+    let scheduler = crate::scheduler::Scheduler::start("uploads", 1).expect("a thread");
+    scheduler.hire_named(Arc::clone(&uploader) as _, |bell| uploader.named(bell.clone()));
+    let deadline = first + Duration::from_secs(10);
+    while shared.covered() < Some(first) {
+        assert!(Instant::now() < deadline, "nobody looks again");
+        std::thread::yield_now();
+    }
+    assert!(storage.asked.lock().expect("no panic").is_none());
+    scheduler.stop();
+}
+
+#[test]
+fn a_question_that_comes_while_one_is_answered_is_answered_too() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (uploader, shared, _) = asked_while_it_answers(folder.path(), true);
+    let first = Instant::now();
     uploader.run();
-    assert!(stage.shared.covered() < Some(first), "the first one is answered");
+    assert!(shared.covered() < Some(first), "the first one is answered");
     uploader.run();
-    assert!(stage.shared.covered() >= Some(first), "so is the second one");
+    assert!(shared.covered() >= Some(first), "so is the second one");
 }
 
 #[test]

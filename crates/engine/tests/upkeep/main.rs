@@ -5,19 +5,19 @@
 mod followed;
 mod membership;
 mod overwritten;
+mod rotten;
 mod swapped;
 mod watched;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use engine::{DatabaseOptions, HistoryOptions, Replicator, Retention, Validation};
-use ltx::{Level, Txid, TxidRange};
+use engine::{DatabaseOptions, HistoryOptions, Replicator, Retention};
+use ltx::{Level, Txid};
 use rusqlite::Connection;
-use storage::{FileStorage, Storage};
+use storage::Storage;
 use watched::Watched;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -162,25 +162,6 @@ fn what_had_to_wait_goes_out_as_one_object() {
 }
 
 #[test]
-fn what_rotted_before_its_upload_is_captured_again() {
-    let stage = Stage::new();
-    let replicator = stage.replicate();
-    stage.commit();
-    replicator.sync(Instant::now() + PATIENCE).unwrap();
-    let first = stage.stage_files(&replicator, 20);
-    let staged = FileStorage::new(stage.db.with_file_name(".app.db-litestream"));
-    let path = staged.path(Level::L0, TxidRange::single(Txid::new(first + 10).unwrap()));
-    let mut bytes = fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&path, bytes).unwrap();
-    stage.storage.refuses_puts.store(false, Ordering::Relaxed);
-    replicator.sync(Instant::now() + PATIENCE).unwrap();
-    stage.expect_restored();
-    drop(replicator);
-}
-
-#[test]
 fn what_is_committed_before_a_pause_waits_no_longer_than_others() {
     let stage = Stage::new();
     let storage = Arc::clone(&stage.storage) as Arc<dyn Storage>;
@@ -217,98 +198,6 @@ fn what_waits_for_its_time_is_behind() {
     replicator.sync(Instant::now() + PATIENCE).unwrap();
     until("no lag", || status().replicas[0].lag.is_zero());
     drop(replicator);
-}
-
-#[test]
-fn what_rots_after_its_upload_is_compacted_from_the_replica() {
-    let stage = Stage::new();
-    let storage = Arc::clone(&stage.storage) as Arc<dyn Storage>;
-    let mut options = DatabaseOptions::new(&stage.db, vec![storage]);
-    options.history.levels = vec![Duration::from_secs(2)];
-    let replicator = Replicator::start(vec![options]).unwrap();
-    let captured = || {
-        stage.commit();
-        replicator.sync(Instant::now() + PATIENCE).unwrap();
-        replicator.statuses()[0].local_txid.unwrap()
-    };
-    let here = FileStorage::new(stage.db.with_file_name(".app.db-litestream"));
-    let compacted = || stage.storage.list(Level::new(1).unwrap(), Txid::FIRST).unwrap();
-    // From here on there is time.
-    until("a compaction", || {
-        captured();
-        !compacted().is_empty()
-    });
-    let path = here.path(Level::L0, TxidRange::single(captured()));
-    captured();
-    rot(&path);
-    let through = captured();
-    until("the damaged file to be compacted", || {
-        captured();
-        compacted().iter().any(|it| it.txids.max >= through)
-    });
-    assert!(stage.storage.reads.load(Ordering::Relaxed) > 0, "{:?}", stage.storage);
-    stage.expect_restored();
-    drop(replicator);
-}
-
-/// Neither compaction nor restores of the newest state wait for the next snapshot that is due.
-#[test]
-fn what_rots_in_the_replica_is_left_behind_by_a_snapshot() {
-    let stage = Stage::new();
-    let storage = Arc::clone(&stage.storage) as Arc<dyn Storage>;
-    let mut options = DatabaseOptions::new(&stage.db, vec![storage]);
-    options.history.levels = vec![Duration::from_secs(2)];
-    let replicator = Replicator::start(vec![options]).unwrap();
-    let captured = || {
-        stage.commit();
-        replicator.sync(Instant::now() + PATIENCE).unwrap();
-        replicator.statuses()[0].local_txid.unwrap()
-    };
-    let compacted = || stage.storage.list(Level::new(1).unwrap(), Txid::FIRST).unwrap();
-    until("a compaction", || {
-        captured();
-        !compacted().is_empty()
-    });
-    let txids = TxidRange::single(captured());
-    captured();
-    let here = FileStorage::new(stage.db.with_file_name(".app.db-litestream"));
-    fs::remove_file(here.path(Level::L0, txids)).unwrap();
-    rot(&stage.storage.inner.path(Level::L0, txids));
-    let through = captured();
-    until("compaction to go on", || {
-        captured();
-        compacted().iter().any(|it| it.txids.max >= through)
-    });
-    assert!(compacted().iter().all(|it| it.txids.min > txids.max || it.txids.max < txids.min));
-    stage.expect_restored();
-    assert_eq!(replicator.statuses()[0].counts.rotten, 1);
-    assert_eq!(stage.count(9), 2, "the first one, and the one that was needed");
-}
-
-#[test]
-fn what_a_verification_finds_damaged_is_left_behind_by_a_snapshot() {
-    let stage = Stage::new();
-    let storage = Arc::clone(&stage.storage) as Arc<dyn Storage>;
-    let mut options = DatabaseOptions::new(&stage.db, vec![storage]);
-    options.history.levels.clear();
-    let often = Validation { interval: Duration::from_millis(50), full: true };
-    options.history.validation = Some(often);
-    let replicator = Replicator::start(vec![options]).unwrap();
-    until("the first snapshot", || stage.count(9) == 1);
-    stage.commit();
-    replicator.sync(Instant::now() + PATIENCE).unwrap();
-    let txids = TxidRange::single(replicator.statuses()[0].local_txid.unwrap());
-    rot(&stage.storage.inner.path(Level::L0, txids));
-    until("another snapshot", || stage.count(9) == 2);
-    stage.expect_restored();
-}
-
-fn rot(path: &Path) {
-    let mut bytes = fs::read(path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::remove_file(path).unwrap(); // it may have another name
-    fs::write(path, bytes).unwrap();
 }
 
 #[test]

@@ -90,6 +90,25 @@ fn of_a_database_that_was_let_go_only_what_is_under_way_is_still_stored() {
 }
 
 #[test]
+fn what_waits_of_a_deleted_database_is_missed_when_it_is_let_go() {
+    let stage = Stage::new();
+    let replicator = stage.replicate();
+    stage.commit();
+    replicator.sync_one(&stage.db, soon()).unwrap().unwrap();
+    stage.stage_files(&replicator, 3);
+    let Stage { storage, db, app, _directory } = stage;
+    app.close().unwrap();
+    std::fs::remove_file(&db).unwrap();
+    let missing = || replicator.status(&db).unwrap().state == DatabaseState::Waiting;
+    until("its deletion to be seen", missing);
+    let deadline = Instant::now() + Duration::from_millis(500);
+    let left = replicator.remove(&db, deadline, &AtomicBool::new(false)).unwrap();
+    let unsynced = left.unwrap_err().unsynced;
+    assert!(unsynced[0].backlog.files >= 3, "{unsynced:?}");
+    drop((storage, replicator));
+}
+
+#[test]
 fn replicas_that_do_not_answer_hold_no_other_database_up() {
     let silent: Vec<Stage> = (0..5).map(|_| Stage::new()).collect();
     let held: Vec<_> = silent.iter().map(|it| it.storage.silent.lock().unwrap()).collect();

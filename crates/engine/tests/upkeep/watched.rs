@@ -1,6 +1,6 @@
-//! A storage that counts what is asked of it, and may refuse to delete.
+//! A storage that counts what is asked of it, may refuse to do it, and may have lost what it held.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +22,17 @@ pub(crate) struct Watched {
     pub(crate) hanging: AtomicU64,
     /// Held by who wants listings to hang.
     pub(crate) silent: Mutex<()>,
+    /// The captured file that the disk has lost.
+    pub(crate) lost: Mutex<Option<TxidRange>>,
+}
+
+/// An input/output error, as of a bad sector.
+struct Lost;
+
+impl Read for Lost {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::from_raw_os_error(5))
+    }
 }
 
 impl Watched {
@@ -37,7 +48,12 @@ impl Watched {
             hang: Mutex::default(),
             hanging: AtomicU64::new(0),
             silent: Mutex::default(),
+            lost: Mutex::default(),
         }
+    }
+
+    fn has_lost(&self, level: Level, txids: TxidRange) -> bool {
+        level == Level::L0 && *self.lost.lock().unwrap() == Some(txids)
     }
 
     pub(crate) fn requests(&self) -> u64 {
@@ -67,11 +83,18 @@ impl Storage for Watched {
 
     fn read_at(&self, level: Level, txids: TxidRange, offset: u64, buf: &mut [u8]) -> Result<()> {
         self.reads.fetch_add(1, Ordering::Relaxed);
+        if self.has_lost(level, txids) {
+            let object = self.inner.path(level, txids).display().to_string();
+            return Lost.read_exact(buf).map_err(|error| Error::from_io(object, error));
+        }
         self.inner.read_at(level, txids, offset, buf)
     }
 
     fn open(&self, level: Level, txids: TxidRange, offset: u64) -> Result<Box<dyn Read + Send>> {
         self.reads.fetch_add(1, Ordering::Relaxed);
+        if self.has_lost(level, txids) {
+            return Ok(Box::new(Lost));
+        }
         self.inner.open(level, txids, offset)
     }
 

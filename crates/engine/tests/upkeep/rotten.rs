@@ -1,0 +1,212 @@
+//! Files that rot, here and in the replica.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use engine::{DatabaseOptions, Replicator, Validation};
+use ltx::{Level, Txid, TxidRange};
+use storage::{FileStorage, Object, Storage};
+
+use crate::{PATIENCE, Stage, until};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A database that is replicated.
+struct Replicated {
+    stage: Stage,
+    replicator: Replicator,
+}
+
+impl Replicated {
+    /// Compacted to levels so often, and verified if so often.
+    fn new(levels: &[Duration], verified: Option<Duration>) -> Replicated {
+        let stage = Stage::new();
+        let storage = Arc::clone(&stage.storage) as Arc<dyn Storage>;
+        let mut options = DatabaseOptions::new(&stage.db, vec![storage]);
+        options.history.levels = levels.to_vec();
+        options.history.validation = verified.map(|interval| Validation { interval, full: true });
+        let replicator = Replicator::start(vec![options]).unwrap();
+        Replicated { stage, replicator }
+    }
+
+    /// One that was just compacted: until that is due again, there is time.
+    fn compacted() -> Replicated {
+        let it = Replicated::new(&[2 * SECOND], None);
+        until("a compaction", || {
+            it.commit();
+            !it.level(1).is_empty()
+        });
+        it
+    }
+
+    /// Commits; the range of the file that is in the replica then.
+    fn commit(&self) -> TxidRange {
+        self.stage.commit();
+        self.replicator.sync(Instant::now() + PATIENCE).unwrap();
+        TxidRange::single(self.replicator.statuses()[0].local_txid.unwrap())
+    }
+
+    /// Commits until something captured after now is compacted.
+    fn await_compaction(&self) {
+        let through = self.commit().max;
+        until("compaction to go on", || {
+            self.commit();
+            self.level(1).iter().any(|it| it.txids.max >= through)
+        });
+    }
+
+    fn level(&self, level: u8) -> Vec<Object> {
+        self.stage.storage.list(Level::new(level).unwrap(), Txid::FIRST).unwrap()
+    }
+
+    fn rotten(&self) -> u64 {
+        self.replicator.statuses()[0].counts.rotten
+    }
+
+    fn local(&self) -> FileStorage {
+        FileStorage::new(self.stage.db.with_file_name(".app.db-litestream"))
+    }
+
+    fn stored(&self) -> &FileStorage {
+        &self.stage.storage.inner
+    }
+
+    /// Has a captured file rot in the replica.
+    fn rot(&self, txids: TxidRange) {
+        rot(&self.stored().path(Level::L0, txids));
+    }
+
+    /// Has the disk of the replica lose one.
+    fn lose(&self, txids: TxidRange) {
+        *self.stage.storage.lost.lock().unwrap() = Some(txids);
+    }
+}
+
+fn rot(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::remove_file(path).unwrap(); // it may have another name
+    fs::write(path, bytes).unwrap();
+}
+
+fn cut(path: &Path) {
+    let bytes = fs::read(path).unwrap();
+    fs::remove_file(path).unwrap();
+    fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+/// Reading it is what it is on a disk that has lost it: an input/output error.
+fn lose(path: &Path) {
+    fs::remove_file(path).unwrap();
+    symlink("/proc/self/mem", path).unwrap();
+    let error = fs::read(path).unwrap_err();
+    assert!(storage::is_lost(&error), "{error}");
+}
+
+#[test]
+fn what_rots_before_its_upload_is_captured_again() {
+    captured_again(rot);
+}
+
+#[test]
+fn what_the_disk_loses_before_its_upload_is_captured_again() {
+    captured_again(lose);
+}
+
+fn captured_again(harm: fn(&Path)) {
+    let it = Replicated::new(&[], None);
+    it.commit();
+    let first = it.stage.stage_files(&it.replicator, 20);
+    let harmed = TxidRange::single(Txid::new(first + 10).unwrap());
+    harm(&it.local().path(Level::L0, harmed));
+    it.stage.storage.refuses_puts.store(false, Ordering::Relaxed);
+    it.commit();
+    it.stage.expect_restored();
+}
+
+#[test]
+fn what_rots_after_its_upload_is_compacted_from_the_replica() {
+    let it = Replicated::compacted();
+    let rotten = it.commit();
+    it.commit();
+    rot(&it.local().path(Level::L0, rotten));
+    it.await_compaction();
+    assert!(it.stage.storage.reads.load(Ordering::Relaxed) > 0, "{:?}", it.stage.storage);
+    assert!(it.level(1).iter().any(|file| file.txids.holds(rotten)));
+    it.stage.expect_restored();
+}
+
+#[test]
+fn what_rots_in_the_replica_is_left_behind_by_a_snapshot() {
+    left_behind(Replicated::rot);
+}
+
+#[test]
+fn what_the_disk_of_a_replica_loses_is_left_behind_by_a_snapshot() {
+    left_behind(Replicated::lose);
+}
+
+/// Neither compaction nor restores of the newest state wait for the next snapshot that is due.
+fn left_behind(harm: fn(&Replicated, TxidRange)) {
+    let it = Replicated::compacted();
+    let harmed = it.commit();
+    it.commit();
+    fs::remove_file(it.local().path(Level::L0, harmed)).unwrap();
+    harm(&it, harmed);
+    it.await_compaction();
+    assert!(!it.level(1).iter().any(|file| file.txids.holds(harmed)));
+    it.stage.expect_restored();
+    assert_eq!(it.rotten(), 1);
+    assert_eq!(it.level(9).len(), 2, "the first one, and the one that was needed");
+}
+
+#[test]
+fn what_is_damaged_on_a_level_is_made_again_of_what_is_below() {
+    let it = Replicated::new(&[SECOND / 20, 5 * SECOND], None);
+    it.commit();
+    let mut newest = it.commit();
+    until("enough files to be compacted again", || {
+        let pair = [it.commit(), it.commit()];
+        until("a pair to be compacted", || {
+            it.level(1).last().is_some_and(|file| file.txids.max == pair[1].max)
+        });
+        newest = it.level(1).last().unwrap().txids;
+        it.level(1).len() >= 8
+    });
+    assert_eq!(it.level(2), []);
+    let level = Level::new(1).unwrap();
+    let path = it.stored().path(level, newest);
+    let compacted_here =
+        FileStorage::new(it.stage.db.with_file_name(".app.db-litestream/brooklet"));
+    fs::remove_file(compacted_here.path(level, newest)).unwrap();
+    let whole = fs::read(&path).unwrap();
+    cut(&path);
+    until("the same file again", || fs::read(&path).unwrap_or_default() == whole);
+    until("files of the next level", || !it.level(2).is_empty());
+    assert_eq!(it.rotten(), 1);
+    it.stage.expect_restored();
+}
+
+#[test]
+fn what_a_verification_finds_damaged_is_left_behind_by_a_snapshot() {
+    verified(Replicated::rot);
+}
+
+#[test]
+fn what_a_verification_cannot_read_is_left_behind_by_a_snapshot() {
+    verified(Replicated::lose);
+}
+
+fn verified(harm: fn(&Replicated, TxidRange)) {
+    let it = Replicated::new(&[], Some(SECOND / 20));
+    until("the first snapshot", || it.level(9).len() == 1);
+    let harmed = it.commit();
+    harm(&it, harmed);
+    until("another snapshot", || it.level(9).len() == 2);
+    it.stage.expect_restored();
+}
