@@ -1,10 +1,11 @@
 //! A file that is open on the server, read and written by many requests at once.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use futures_util::future::{join, join3};
+use futures_util::future::{join, join3, poll_immediate};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use ltx::Timestamp;
 use russh_sftp::client::error::Error as Failure;
@@ -123,12 +124,9 @@ impl File {
         let mut pieces = stream::iter((0..bytes.len()).step_by(step))
             .map(|at| {
                 let piece = &bytes[at..bytes.len().min(at + step)];
-                if at + step >= bytes.len()
-                    && let Some(on_sent) = on_sent.take()
-                {
-                    on_sent();
-                }
-                self.write_piece(offset + at as u64, piece)
+                let is_last = at + step >= bytes.len();
+                let then = on_sent.take_if(|_| is_last);
+                once_sent(self.write_piece(offset + at as u64, piece), then)
             })
             .buffered(depth);
         while pieces.try_next().await?.is_some() {}
@@ -206,10 +204,49 @@ impl Drop for File {
     }
 }
 
+/// Does what was asked, and tells `then` once the request is on its way.
+async fn once_sent<T>(asked: impl Future<Output = T>, then: Option<impl FnOnce()>) -> T {
+    let mut asked = pin!(asked);
+    let answer = poll_immediate(asked.as_mut()).await; // sends it
+    if let Some(then) = then {
+        then();
+    }
+    match answer {
+        Some(answer) => answer,
+        None => asked.await,
+    }
+}
+
 fn or_end(read: SftpResult<Data>) -> SftpResult<Vec<u8>> {
     match read {
         Ok(data) => Ok(data.data),
         Err(Failure::Status(status)) if status.status_code == StatusCode::Eof => Ok(Vec::new()),
         Err(failure) => Err(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn whoever_waits_for_a_request_to_be_sent_is_told_after_it_was() {
+        let seen = Mutex::new(Vec::new());
+        let note = |what| seen.lock().expect("no panic").push(what);
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let asked = async {
+            note("sent");
+            answered.await
+        };
+        let mut written = pin!(once_sent(asked, Some(|| note("told"))));
+        assert_eq!(written.as_mut().now_or_never(), None);
+        assert_eq!(*seen.lock().expect("no panic"), ["sent", "told"]);
+        answer.send(7).expect("somebody waits");
+        assert_eq!(written.now_or_never(), Some(Ok(7)));
+        assert_eq!(seen.lock().expect("no panic").len(), 2);
     }
 }
