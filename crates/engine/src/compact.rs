@@ -17,72 +17,100 @@ const LOCAL_LIMIT: u64 = 256 << 20;
 type Input = Box<dyn Read + Send>;
 type Source = Decoder<BufReader<Input>>;
 
-/// Makes one file of `level` of these, oldest first, and stores it. Files of another page size
-/// than the first end the list: they cannot be merged, and are next.
-pub(crate) fn compact(
-    sources: &[Object],
-    level: Level,
-    local: &Local,
-    storage: &dyn Storage,
-) -> Result<Object, Error> {
-    let mut inputs: Vec<Source> = Vec::with_capacity(sources.len());
-    for source in sources {
-        let input = open(source, nearest(source, local, storage)?)?;
-        if inputs.first().is_some_and(|it| it.header().page_size != input.header().page_size) {
-            break;
-        }
-        inputs.push(input);
-    }
-    let bytes: u64 = sources[..inputs.len()].iter().map(|source| source.size).sum();
-    let mut headers = inputs.iter().map(Decoder::header);
-    let Some((first, last)) = headers.clone().next().zip(headers.next_back()) else {
-        return Err(ltx::Error::NothingToMerge.into());
-    };
-    let txids = TxidRange { min: first.txids.min, max: last.txids.max };
-    let created = last.timestamp;
-    if bytes > LOCAL_LIMIT {
-        let mut upload = storage.create(level, txids, created)?;
-        ltx::merge(inputs, &mut upload)?;
-        return Ok(upload.commit()?);
-    }
-    let place = local.place(level, txids)?;
-    let mut merged = ltx::merge(inputs, place.writer()?)?;
-    merged.out.flush().map_err(|e| Error::local(place.path(), e))?;
-    drop(merged);
-    let path = place.path().to_path_buf();
-    place.finish(created)?;
-    Ok(storage.put_file(level, txids, created, &path)?)
+/// Files of one level that become one of the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Compaction<'a> {
+    /// Oldest first. Those of another page size than the first end the list: they cannot be merged,
+    /// and are next.
+    pub(crate) sources: &'a [Object],
+    pub(crate) level: Level,
+    pub(crate) local: &'a Local,
+    pub(crate) storage: &'a dyn Storage,
+    /// What is damaged on that level, and may be replaced.
+    pub(crate) damaged: &'a [TxidRange],
 }
 
-/// The first of these that is damaged in storage, and how.
-pub(crate) fn find_damaged(
-    sources: &[Object],
-    storage: &dyn Storage,
-) -> Result<Option<(Object, Error)>, Error> {
-    for source in sources {
-        match read_through(source, storage) {
-            Err(error) if error.is_content() => return Ok(Some((*source, error))),
-            read => read?,
+impl Compaction<'_> {
+    /// Makes the file and stores it. What is here too is read here.
+    pub(crate) fn run(&self) -> Result<Object, Error> {
+        self.merge(|source| self.nearest(source))
+    }
+
+    /// The same, of stored files alone.
+    pub(crate) fn run_apart(&self) -> Result<Object, Error> {
+        self.merge(|source| self.stored(source))
+    }
+
+    fn merge(&self, input_of: impl Fn(&Object) -> Result<Input, Error>) -> Result<Object, Error> {
+        let Compaction { sources, level, local, storage, damaged } = *self;
+        let mut inputs: Vec<Source> = Vec::with_capacity(sources.len());
+        for source in sources {
+            let input = open(source, input_of(source)?)?;
+            if inputs.first().is_some_and(|it| it.header().page_size != input.header().page_size) {
+                break;
+            }
+            inputs.push(input);
+        }
+        let bytes: u64 = sources[..inputs.len()].iter().map(|source| source.size).sum();
+        let mut headers = inputs.iter().map(Decoder::header);
+        let Some((first, last)) = headers.clone().next().zip(headers.next_back()) else {
+            return Err(ltx::Error::NothingToMerge.into());
+        };
+        let txids = TxidRange { min: first.txids.min, max: last.txids.max };
+        let created = last.timestamp;
+        if bytes > LOCAL_LIMIT || damaged.contains(&txids) {
+            let mut upload = storage.create(level, txids, created)?;
+            ltx::merge(inputs, &mut upload)?;
+            return Ok(upload.commit()?);
+        }
+        let place = local.place(level, txids)?;
+        let mut merged = ltx::merge(inputs, place.writer()?)?;
+        merged.out.flush().map_err(|e| Error::local(place.path(), e))?;
+        drop(merged);
+        let path = place.path().to_path_buf();
+        place.finish(created)?;
+        Ok(storage.put_file(level, txids, created, &path)?)
+    }
+
+    /// The first source that is damaged wherever it is, and how.
+    pub(crate) fn find_damaged(&self) -> Result<Option<(Object, Error)>, Error> {
+        for source in self.sources {
+            if self.local.verify((source.level, source.txids), |_, _| ()).is_ok() {
+                continue;
+            }
+            match self.stored(source).and_then(|input| read_through(source, input)) {
+                Err(error) if error.is_content() => return Ok(Some((*source, error))),
+                read => read?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The file here, if it is the one that was stored; else the stored one.
+    fn nearest(&self, source: &Object) -> Result<Input, Error> {
+        let path = self.local.path(source.level, source.txids);
+        let here = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        match here {
+            Ok((size, file)) if size == source.size => Ok(Box::new(file)),
+            _ => self.stored(source),
         }
     }
-    Ok(None)
+
+    fn stored(&self, source: &Object) -> Result<Input, Error> {
+        Ok(self.storage.open(source.level, source.txids, 0)?)
+    }
 }
 
-fn read_through(source: &Object, storage: &dyn Storage) -> Result<(), Error> {
-    let mut input = open(source, storage.open(source.level, source.txids, 0)?)?;
+/// Whether a file here may be what made it fail.
+pub(crate) fn is_perhaps_local(error: &Error) -> bool {
+    !matches!(error, Error::Storage(error) if !error.is_disk_failure())
+}
+
+fn read_through(source: &Object, input: Input) -> Result<(), Error> {
+    let mut input = open(source, input)?;
     let mut page = vec![0; input.header().page_size.bytes()];
     while input.next_page(&mut page).map_err(|error| damaged(source, error))?.is_some() {}
     input.finish().map(|_| ()).map_err(|error| damaged(source, error))
-}
-
-/// The file here, if it is the one that was stored; else the stored one.
-fn nearest(source: &Object, local: &Local, storage: &dyn Storage) -> Result<Input, Error> {
-    let path = local.path(source.level, source.txids);
-    let here = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-    Ok(match here {
-        Ok((size, file)) if size == source.size => Box::new(file),
-        _ => storage.open(source.level, source.txids, 0)?,
-    })
 }
 
 fn open(source: &Object, input: Input) -> Result<Source, Error> {

@@ -94,8 +94,11 @@ impl Error {
     /// Whether it is about what a file holds, not about getting at it.
     pub(crate) fn is_content(&self) -> bool {
         match self {
-            Error::Ltx(ltx::Error::Io(error)) => storage::is_lost(error),
-            Error::Storage(storage::Error::Io { source, .. }) => storage::is_lost(source),
+            Error::Ltx(ltx::Error::Io(error)) => {
+                let ours = error.get_ref().and_then(|it| it.downcast_ref::<storage::Error>());
+                ours.is_some_and(storage::Error::is_damage)
+            }
+            Error::Storage(error) => error.is_damage(),
             Error::Ltx(_) | Error::Rotten { .. } | Error::Misnamed { .. } => true,
             _ => false,
         }

@@ -6,11 +6,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ltx::{Level, TxidRange};
+use ltx::Level;
 use storage::Object;
 
 use crate::Error;
-use crate::compact::{compact, find_damaged};
+use crate::compact::{Compaction, is_perhaps_local};
 use crate::compaction::{self, Due};
 use crate::local::Local;
 use crate::replica::Replica;
@@ -119,20 +119,20 @@ impl Keeper {
 
     fn compact(&self, sources: &[Object], level: Level, epoch: u64) -> Result<(), Error> {
         let storage = &*self.replica.storage;
-        let object = match compact(sources, level, &self.local, storage) {
-            Err(Error::Storage(storage::Error::Conflict { .. }))
-                if self.clear_damaged(sources, level, epoch)? =>
-            {
-                compact(sources, level, &self.local, storage)
-            }
-            Err(error @ Error::Storage(_)) if !error.is_content() => return Err(error),
-            // All of them are stored: one that has rotted here is read from there.
-            Err(_) if self.local.forget_damaged(sources)? => {
-                compact(sources, level, &self.local, storage)
-            }
+        let (damaged, _) = self.replica.plan(|inventory| inventory.damaged_at(level));
+        let (local, damaged) = (&*self.local, &damaged[..]);
+        let compaction = Compaction { sources, level, local, storage, damaged };
+        let object = match compaction.run() {
+            Err(error) if is_perhaps_local(&error) => match self.local.first_damaged(sources) {
+                Some(error) => {
+                    tracing::error!(%error, "the replica's own is used instead");
+                    compaction.run_apart()
+                }
+                None => Err(error),
+            },
             compacted => compacted,
         };
-        let object = object.map_err(|error| self.blame(error, sources, epoch))?;
+        let object = object.map_err(|error| self.blame(error, &compaction, epoch))?;
         self.replica.stored(object, epoch);
         tracing::debug!(replica = self.replica.storage.url(), %object, sources = sources.len(), "compacted");
         if usize::from(level.get()) == self.levels.len() {
@@ -142,28 +142,12 @@ impl Keeper {
         Level::new(level.get() - 1).map_or(Ok(()), |below| self.local.sweep(below))
     }
 
-    /// Deletes what is damaged on a level and can be made again of these, oldest first: it has the
-    /// name that is needed now. Whether there was any.
-    fn clear_damaged(&self, of: &[Object], level: Level, epoch: u64) -> Result<bool, Error> {
-        let Some((first, last)) = of.first().zip(of.last()) else { return Ok(false) };
-        let made = TxidRange { min: first.txids.min, max: last.txids.max };
-        let is_in_the_way = |it: &&Object| it.level == level && made.holds(it.txids);
-        let (damaged, _) = self.replica.plan(|inventory| {
-            let damaged = inventory.all_damaged().iter();
-            damaged.filter(is_in_the_way).copied().collect::<Vec<_>>()
-        });
-        let names: Vec<_> = damaged.iter().map(|it| (it.level, it.txids)).collect();
-        self.replica.storage.delete(&names)?;
-        self.replica.deleted(&damaged, epoch);
-        Ok(!damaged.is_empty())
-    }
-
     /// Finds out which source made it fail, and goes on without that.
-    fn blame(&self, error: Error, sources: &[Object], epoch: u64) -> Error {
+    fn blame(&self, error: Error, of: &Compaction<'_>, epoch: u64) -> Error {
         if !error.is_content() {
             return error;
         }
-        match find_damaged(sources, &*self.replica.storage) {
+        match of.find_damaged() {
             Ok(None) => error,
             Ok(Some((object, damage))) => {
                 self.shared.count(|counts| counts.rotten += 1);

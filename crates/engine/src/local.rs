@@ -253,21 +253,10 @@ impl Local {
         Ok(header)
     }
 
-    /// Removes those of these stored files that are damaged here, but never the newest captured one.
-    /// Whether there were any.
-    pub(crate) fn forget_damaged(&self, stored: &[Object]) -> Result<bool, Error> {
-        let newest = self.files()?.last().map(|file| file.txids);
-        let mut found = false;
-        for file in stored.iter().filter(|file| Some(file.txids) != newest) {
-            // Where none is here, or it cannot be read, whoever needs it will tell.
-            let verified = self.verify((file.level, file.txids), |_, _| ());
-            if let Err(error @ Error::Damaged { .. }) = verified {
-                tracing::error!(%error, "the replica's own is used instead");
-                self.remove(file)?;
-                found = true;
-            }
-        }
-        Ok(found)
+    /// What is wrong with the first of these that is here and damaged.
+    pub(crate) fn first_damaged(&self, stored: &[Object]) -> Option<Error> {
+        let verify = |file: &Object| self.verify((file.level, file.txids), |_, _| ()).err();
+        stored.iter().filter_map(verify).find(|error| matches!(error, Error::Damaged { .. }))
     }
 
     /// The header of the newest captured file, as far as it has one.
@@ -280,7 +269,7 @@ impl Local {
     pub(crate) fn header(&self, txid: Txid) -> Result<Option<Header>, Error> {
         let mut header = [0u8; Header::SIZE];
         match self.files.read_at(Level::L0, TxidRange::single(txid), 0, &mut header) {
-            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.is_not_found() || error.is_damage() => Ok(None),
             result => Ok(result.map(|()| Header::decode(&header).ok())?),
         }
     }

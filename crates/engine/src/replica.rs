@@ -75,6 +75,15 @@ impl Replica {
         }
     }
 
+    /// The same of the object with this full name. Whether there is one.
+    pub(crate) fn damaged_by_name(&self, name: &str) -> bool {
+        let mut holdings = self.lock();
+        let is_named = |it: &Object| self.storage.name(it.level, it.txids) == name;
+        let object = holdings.inventory.find(is_named);
+        object.into_iter().for_each(|object| holdings.inventory.damaged(&object));
+        object.is_some()
+    }
+
     /// Notes that something is damaged which restores of the newest state need.
     pub(crate) fn unsound(&self) {
         self.lock().inventory.borrow();
@@ -102,5 +111,27 @@ impl Replica {
 
     fn lock(&self) -> MutexGuard<'_, Holdings> {
         self.holdings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::tests::{object, objects};
+
+    #[test]
+    fn what_is_damaged_is_known_by_the_name_that_errors_give() {
+        let storage = Arc::new(storage::FileStorage::new("/backup/app"));
+        let replica = Replica::new(0, Arc::clone(&storage) as _, Level::L0);
+        let listed = objects(&[(9, 1, 10), (9, 1, 20), (0, 21, 21)]);
+        replica.begin(Inventory::listed(&listed, Instant::now()));
+        let snapshot = object(9, 1, 20);
+        let name = storage.name(snapshot.level, snapshot.txids);
+        assert!(!replica.damaged_by_name("/backup/other"));
+        assert!(replica.damaged_by_name(&name));
+        let left = |inventory: &Inventory| inventory.newest_snapshot().map(|it| it.object);
+        assert_eq!(replica.plan(left).0, Some(object(9, 1, 10)), "nothing is built on it");
+        assert!(replica.plan(Inventory::is_borrowed).0, "nor is there one that may stand for it");
+        assert!(!replica.damaged_by_name(&name), "it is known");
     }
 }

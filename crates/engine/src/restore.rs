@@ -183,7 +183,7 @@ pub(crate) fn plan_of(
 pub(crate) fn captured(storage: &dyn Storage, file: &Object) -> Result<Timestamp, storage::Error> {
     let mut header = [0; Header::SIZE];
     match storage.read_at(file.level, file.txids, 0, &mut header) {
-        Err(storage::Error::Short { .. }) => Ok(file.created),
+        Err(error) if error.is_damage() => Ok(file.created),
         result => {
             result?;
             Ok(Header::decode(&header).map_or(file.created, |header| header.timestamp))

@@ -71,7 +71,7 @@ fn lineage_of_base(
     let mut header = [0; Header::SIZE];
     match storage.read_at(base.level, base.txids, 0, &mut header) {
         // Damage is no reason to stand still: a snapshot of ours is what mends it.
-        Err(storage::Error::NotFound { .. } | storage::Error::Short { .. }) => return Ok(Some(0)),
+        Err(error) if error.is_not_found() || error.is_damage() => return Ok(Some(0)),
         read => read?,
     }
     let tag = Header::decode(&header).ok().and_then(|header| header.tag());
@@ -158,12 +158,23 @@ fn unbroken_from(local: &[Txid], first: Txid) -> bool {
     wanted != first
 }
 
-/// The same transaction with other content here and there: two databases share one replica.
-pub(crate) fn replica_differs(
+/// Why the files here cannot continue a replica whose names say that they do: its newest one is
+/// damaged, or another, since two databases share the replica.
+pub(crate) fn objection(
     local: &Local,
     storage: &dyn Storage,
     remote: &Remote,
-) -> Result<bool, Error> {
+) -> Result<Option<String>, Error> {
+    const OTHER: &str =
+        "it holds another history than the local state: is a second program writing to it?";
+    match differs(local, storage, remote) {
+        Ok(differs) => Ok(differs.then(|| OTHER.to_string())),
+        Err(error) if error.is_content() => Ok(Some(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+fn differs(local: &Local, storage: &dyn Storage, remote: &Remote) -> Result<bool, Error> {
     let Some(object) = remote.newest() else { return Ok(false) };
     let TxidRange { min, max } = object.txids;
     let ending = if min == max { local.ending::<FILE_CHECKSUM>(max)? } else { None };

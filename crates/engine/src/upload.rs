@@ -10,7 +10,7 @@ use ltx::{Level, Txid};
 use storage::Object;
 
 use crate::Error;
-use crate::compact::compact;
+use crate::compact::{Compaction, is_perhaps_local};
 use crate::local::{Local, Needs};
 use crate::replica::Replica;
 use crate::scheduler::{Bell, Job, Next};
@@ -75,7 +75,8 @@ impl Uploader {
     /// Forgets the queue, until [`Uploader::restart`].
     pub(crate) fn pause(&self) {
         let mut queue = self.lock();
-        *queue = Queue { epoch: queue.epoch + 1, ..Queue::default() };
+        let (epoch, looks) = (queue.epoch + 1, queue.looks);
+        *queue = Queue { epoch, looks, ..Queue::default() };
         self.local.need(self.replica.index, None);
     }
 
@@ -98,7 +99,8 @@ impl Uploader {
             Some(_) => Standing::Open,
         };
         let (epoch, pending) = (queue.epoch + 1, pending.into());
-        *queue = Queue { pending, uploaded, stored, epoch, standing, ..Queue::default() };
+        let looks = queue.looks.filter(|_| standing == Standing::Blind);
+        *queue = Queue { pending, uploaded, stored, epoch, standing, looks, ..Queue::default() };
         drop(queue);
         self.replica.begin(remote.map(|it| it.inventory(lineage)).unwrap_or_default());
         let index = self.replica.index;
@@ -152,11 +154,20 @@ impl Uploader {
     /// While the replica was not seen, nothing is uploaded: once it can be, everything starts
     /// over from what it holds.
     fn look(&self) -> Option<Next> {
-        if self.lock().standing != Standing::Blind {
-            return None;
+        {
+            let mut queue = self.lock();
+            if queue.standing != Standing::Blind {
+                return None;
+            }
+            // What can be seen from here may still not do for whoever starts over.
+            let (count, now) = (queue.looks.map_or(0, |(count, _)| count), Instant::now());
+            let due = queue.looks.map(|(count, last)| last + backoff(count));
+            if let Some(due) = due.filter(|due| *due > now) {
+                return Some(Next::At(due));
+            }
+            queue.looks = Some((count + 1, now));
         }
-        let newest = Txid::new(u64::MAX).unwrap_or(Txid::FIRST);
-        match self.replica.storage.list(Level::L0, newest) {
+        match Remote::read(&*self.replica.storage) {
             Ok(_) => {
                 self.shared.start_over();
                 Some(Next::WhenWoken)
@@ -271,8 +282,7 @@ impl Uploader {
     fn failed(&self, error: &storage::Error) -> Next {
         let mut queue = self.lock();
         queue.failures += 1;
-        let doubled = FIRST_BACKOFF.saturating_mul(1 << queue.failures.min(12));
-        let wait = doubled.min(MAX_BACKOFF).mul_f64(0.5 + fastrand::f64() / 2.0);
+        let wait = backoff(queue.failures).mul_f64(0.5 + fastrand::f64() / 2.0);
         drop(queue);
         let replica = self.replica.storage.url();
         tracing::error!(replica, %error, retry_in = ?wait, "upload failed");
@@ -338,15 +348,22 @@ impl Uploader {
         if files.iter().any(|it| !self.local.path(it.level, it.txids).exists()) {
             return Some("a captured file vanished before its upload".to_string());
         }
-        if matches!(error, Error::Storage(_)) && !error.is_content() {
+        if !is_perhaps_local(error) {
             return None;
         }
         let damages = files.iter().filter_map(|it| self.verify(it).err());
         damages.filter(|it| matches!(it, Error::Damaged { .. })).map(|it| it.to_string()).next()
     }
 
+    /// Looks through a file, unless that was done a moment ago.
     fn verify(&self, file: &Pending) -> Result<(), Error> {
-        self.local.verify((file.level, file.txids), |_, _| ()).map(|_| ())
+        let name = (file.level, file.txids);
+        let looked = self.lock().sound.filter(|(known, _)| *known == name).map(|(_, at)| at);
+        if looked.is_none_or(|at| at.elapsed() >= SOUND_FOR) {
+            self.local.verify(name, |_, _| ())?;
+            self.lock().sound = Some((name, Instant::now()));
+        }
+        Ok(())
     }
 
     fn store(&self, files: &[Pending]) -> Result<Object, Error> {
@@ -357,14 +374,11 @@ impl Uploader {
                 Object { level, txids, size: self.size(it), created }
             };
             let sources: Vec<Object> = files.iter().map(source).collect();
-            return compact(&sources, Level::L0, &self.local, storage);
+            let (sources, local) = (&sources[..], &*self.local);
+            return Compaction { sources, level: Level::L0, local, storage, damaged: &[] }.run();
         };
-        let name = (*level, *txids);
-        let looked = self.lock().sound.filter(|(known, _)| *known == name).map(|(_, at)| at);
-        let is_sound = looked.is_some_and(|at| at.elapsed() < SOUND_FOR);
-        if file.since.elapsed() >= AGED && !is_sound {
+        if file.since.elapsed() >= AGED {
             self.verify(file)?;
-            self.lock().sound = Some((name, Instant::now()));
         }
         let path = self.local.path(*level, *txids);
         Ok(storage.put_file(*level, *txids, *created, &path)?)
@@ -455,6 +469,10 @@ impl Uploader {
             tracing::warn!(%error, "cannot remove files from the local state");
         }
     }
+}
+
+fn backoff(failures: u32) -> Duration {
+    FIRST_BACKOFF.saturating_mul(1 << failures.min(12)).min(MAX_BACKOFF)
 }
 
 impl Job for Uploader {

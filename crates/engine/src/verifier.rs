@@ -79,14 +79,15 @@ impl Verifier {
     /// corrupt. What is missing is looked for.
     fn mend(&self, error: &restore::Error) {
         match error {
+            error if error.damaged_object().is_some_and(|it| self.replica.damaged_by_name(it)) => {
+                self.replica.wake_keepers();
+            }
             restore::Error::Damaged { .. }
             | restore::Error::Misnamed { .. }
             | restore::Error::MissingPages { .. }
-            | restore::Error::Unproven { .. } => self.leave_behind(),
-            restore::Error::Storage(storage::Error::Io { source, .. })
-                if storage::is_lost(source) =>
-            {
-                self.leave_behind();
+            | restore::Error::Unproven { .. } => {
+                self.replica.unsound();
+                self.replica.wake_keepers();
             }
             restore::Error::Corrupt { .. } => {}
             _ if error.kind() == ErrorKind::NotRestorable => {
@@ -94,11 +95,6 @@ impl Verifier {
             }
             _ => {}
         }
-    }
-
-    fn leave_behind(&self) {
-        self.replica.unsound();
-        self.replica.wake_keepers();
     }
 }
 

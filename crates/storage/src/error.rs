@@ -1,6 +1,7 @@
 //! What can go wrong with storage, by meaning.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 /// The result of a storage call.
@@ -67,6 +68,14 @@ pub enum Error {
         /// How many bytes were wanted from there.
         wanted: u64,
     },
+    /// The disk holds the object, but cannot read it any more.
+    #[error("{object}: the disk has lost what was there: {source}")]
+    Lost {
+        /// The object's full name.
+        object: String,
+        /// The system's error.
+        source: io::Error,
+    },
     /// What the server sent is not what it said it would send, or makes no sense.
     #[error("{object}: the server's answer is damaged: {reason}")]
     Corrupt {
@@ -113,9 +122,8 @@ pub enum Error {
     },
 }
 
-/// Whether the disk had what was read there, and has lost it.
-#[must_use]
-pub fn is_lost(error: &io::Error) -> bool {
+/// Whether it is what bad sectors are answered with.
+pub(crate) fn is_disk_failure(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
@@ -131,6 +139,7 @@ impl Error {
             Error::Throttled { .. } => "Throttled",
             Error::Unreachable { .. } => "Unreachable",
             Error::Short { .. } => "Short",
+            Error::Lost { .. } => "Lost",
             Error::Corrupt { .. } => "Corrupt",
             Error::Conflict { .. } => "Conflict",
             Error::Busy { .. } => "Busy",
@@ -167,6 +176,11 @@ impl Error {
         }
     }
 
+    /// The same, for a copy: either side may be what failed.
+    pub(crate) fn not_copied(from: &Path, to: &str, source: io::Error) -> Error {
+        Error::from_io(format!("{} copied to {to}", from.display()), source)
+    }
+
     /// Whether the same call may well succeed in a moment.
     #[must_use]
     pub fn is_passing(&self) -> bool {
@@ -186,6 +200,18 @@ impl Error {
             Error::Throttled { after, .. } => *after,
             _ => None,
         }
+    }
+
+    /// Whether the object is there, but not all of it.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Error::Short { .. } | Error::Lost { .. })
+    }
+
+    /// Whether a disk has failed that was written to, or that a copy was read from.
+    #[must_use]
+    pub fn is_disk_failure(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if is_disk_failure(source))
     }
 
     /// Whether the object is simply not there.

@@ -4,6 +4,7 @@
 //! whole milliseconds, as its header has it.
 
 mod directory;
+mod reader;
 mod upload;
 mod versioned;
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use ltx::{Level, Timestamp, Txid, TxidRange};
 
+use self::reader::{Reader, unread};
 use crate::owner::Model;
 use crate::{Condition, Error, Key, Object, Ownership, Result, Storage, Upload, Version, layout};
 
@@ -89,11 +91,10 @@ impl FileStorage {
     }
 
     fn open_file(&self, level: Level, txids: TxidRange) -> Result<(File, String)> {
-        let path = self.path(level, txids);
-        let object = path.display().to_string();
-        match File::open(&path) {
+        let object = self.name(level, txids);
+        match File::open(self.path(level, txids)) {
             Ok(file) => Ok((file, object)),
-            Err(error) => Err(Error::from_io(object, error)),
+            Err(error) => Err(unread(&object, error)),
         }
     }
 }
@@ -105,6 +106,10 @@ impl Storage for FileStorage {
 
     fn place(&self) -> String {
         format!("file://{}", directory::real(&self.root).display())
+    }
+
+    fn name(&self, level: Level, txids: TxidRange) -> String {
+        self.path(level, txids).display().to_string()
     }
 
     fn list(&self, level: Level, from: Txid) -> Result<Vec<Object>> {
@@ -135,14 +140,14 @@ impl Storage for FileStorage {
             io::ErrorKind::UnexpectedEof => {
                 Error::Short { object, offset, wanted: buf.len() as u64 }
             }
-            _ => Error::from_io(object, error),
+            _ => unread(&object, error),
         })
     }
 
     fn open(&self, level: Level, txids: TxidRange, offset: u64) -> Result<Box<dyn Read + Send>> {
         let (mut file, object) = self.open_file(level, txids)?;
-        file.seek(SeekFrom::Start(offset)).map_err(|error| Error::from_io(object, error))?;
-        Ok(Box::new(file))
+        file.seek(SeekFrom::Start(offset)).map_err(|error| unread(&object, error))?;
+        Ok(Box::new(Reader { file, object }))
     }
 
     fn create(
@@ -180,7 +185,8 @@ impl Storage for FileStorage {
             return Ok(object);
         }
         let upload = self.start(level, txids, created, true)?;
-        io::copy(&mut file, &mut upload.file()).map_err(|error| Error::from_io(name(), error))?;
+        let copied = io::copy(&mut file, &mut upload.file());
+        copied.map_err(|error| Error::not_copied(source, &self.name(level, txids), error))?;
         Box::new(upload).commit()
     }
 

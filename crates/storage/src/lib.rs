@@ -37,7 +37,7 @@ mod wire;
 
 pub use address::{Address, Kind};
 pub use condition::{Condition, Version};
-pub use error::{Error, Result, is_lost};
+pub use error::{Error, Result};
 pub use file::FileStorage;
 pub use lease::Lease;
 pub use leased::Leased;

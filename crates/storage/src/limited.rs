@@ -158,7 +158,7 @@ impl Storage for Limited {
             // Piece by piece, so that others have their turns in between.
             let mut upload = self.create_new(level, txids, created)?;
             let copied = File::open(source).and_then(|mut file| io::copy(&mut file, &mut upload));
-            copied.map_err(|error| Error::from_io(source.display().to_string(), error))?;
+            copied.map_err(|error| Error::not_copied(source, &self.name(level, txids), error))?;
             return upload.commit();
         }
         self.limits.request();

@@ -75,7 +75,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
         let name = || source.display().to_string();
         let mut file = File::open(source).map_err(|error| Error::from_io(name(), error))?;
         let mut upload = self.create_new(level, txids, created)?;
-        io::copy(&mut file, &mut upload).map_err(|error| Error::from_io(name(), error))?;
+        let copied = io::copy(&mut file, &mut upload);
+        copied.map_err(|error| Error::not_copied(source, &self.name(level, txids), error))?;
         upload.commit()
     }
 

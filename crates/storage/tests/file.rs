@@ -220,3 +220,41 @@ fn what_cannot_be_looked_at_is_not_empty() {
         assert!(matches!(error, Error::Denied { .. }), "{error:?}");
     }
 }
+
+/// An input/output error stands for bad sectors: to try again is of no use.
+#[test]
+fn what_the_disk_has_lost_is_told_from_what_it_cannot_do_now() {
+    let root = directory();
+    let storage = FileStorage::new(root.path());
+    put(&storage, range(1), b"x");
+    let path = storage.path(Level::L0, range(2));
+    std::os::unix::fs::symlink("/proc/self/mem", &path).expect("link");
+    let check = |error: Error| {
+        assert!(
+            matches!(&error, Error::Lost { object, .. } if *object == path.display().to_string())
+        );
+        assert!(error.is_damage() && !error.is_passing());
+    };
+    check(storage.read_at(Level::L0, range(2), 0, &mut [0; 8]).expect_err("nothing to read"));
+    let mut reader = storage.open(Level::L0, range(2), 0).expect("open");
+    let error = std::io::Read::read(&mut reader, &mut [0; 8]).expect_err("nothing to read");
+    check(Error::from_io("another name", error));
+    // Nor is it taken for what is stored under its name now.
+    let source = root.path().join("source");
+    fs::write(&source, b"captured").expect("write");
+    let stored = storage.put_file(Level::L0, range(2), Timestamp::from_millis(0), &source);
+    assert!(matches!(stored, Err(Error::Conflict { .. })), "{stored:?}");
+}
+
+#[test]
+fn a_copy_that_fails_names_both_sides() {
+    let root = directory();
+    let storage = FileStorage::new(root.path());
+    let source = root.path().join("source");
+    std::os::unix::fs::symlink("/proc/self/mem", &source).expect("link");
+    let stored = storage.put_file(Level::L0, range(1), Timestamp::from_millis(0), &source);
+    let error = stored.expect_err("nothing to read").to_string();
+    let object = storage.path(Level::L0, range(1));
+    let sides = format!("{} copied to {}: ", source.display(), object.display());
+    assert!(error.starts_with(&sides), "{error}");
+}

@@ -194,7 +194,7 @@ fn a_database_whose_last_request_hangs_is_told_of_and_taken_in_when_that_has_end
          url: 's3://b/p?endpoint=http://{endpoint}&region=x&timeout=15s'}}}}\n"
     );
     let b = entry("b", "rb");
-    let patience = "shutdown-sync-timeout: 100ms\n";
+    let patience = "shutdown-sync-timeout: 3s\n";
     let mut daemon = Daemon::start(&folder, &format!("{patience}dbs:\n{hangs}{b}"));
     let (asked, _) = silent.accept().unwrap();
     Daemon::configure(&folder, &format!("{patience}dbs:\n{}{b}", entry("a", "ra")));
@@ -227,7 +227,7 @@ fn a_database_whose_last_request_hangs_is_told_of_and_taken_in_when_that_has_end
 fn what_cannot_be_opened_is_tried_again_until_it_can() {
     let folder = Folder::new();
     let _open = [folder.database("a.db"), folder.database("b.db")];
-    let one = format!("shutdown-sync-timeout: 100ms\n{}", config(&[("a", "ra")]));
+    let one = format!("shutdown-sync-timeout: 3s\n{}", config(&[("a", "ra")]));
     let mut daemon = Daemon::start(&folder, &one);
     daemon.sync("a.db");
     let key = folder.path("key");

@@ -161,8 +161,8 @@ impl Database {
     /// replica that does not answer holds nobody else up.
     fn look_and_decide(&self, here: &[Object]) -> Result<Decided, Error> {
         let decide = || {
-            let remotes = self.look(here.is_empty())?;
-            let (start, holes) = self.start(here, &remotes)?;
+            let mut remotes = self.look(here.is_empty())?;
+            let (start, holes) = self.start(here, &mut remotes)?;
             Ok((remotes, start, holes))
         };
         match self.shared.capture.get() {
@@ -179,12 +179,11 @@ impl Database {
             remotes.push(match Remote::read(&**storage) {
                 Ok(remote) => Some(remote),
                 Err(error) => {
-                    let (db, replica) = (self.options.path.display(), storage.url());
                     let then = match fresh {
                         true => "nothing is captured before it can be: there is no local state",
                         false => "capturing goes on",
                     };
-                    tracing::error!(%db, replica, %error, then, "the replica cannot be read");
+                    self.tell_unread(&**storage, &error, then);
                     failure = Some(error);
                     None
                 }
@@ -196,17 +195,30 @@ impl Database {
         }
     }
 
-    /// Where the history goes on, and which replicas cannot follow it from what is here.
+    fn tell_unread(&self, storage: &dyn Storage, error: &storage::Error, then: &str) {
+        let (db, replica) = (self.options.path.display(), storage.url());
+        tracing::error!(%db, replica, %error, then, "the replica cannot be read");
+    }
+
+    /// Where the history goes on, and which replicas cannot follow it from what is here. One that
+    /// does not answer any more is as one that did not.
     fn start(
         &self,
         here: &[Object],
-        remotes: &[Option<Remote>],
+        remotes: &mut [Option<Remote>],
     ) -> Result<(Start, Vec<bool>), Error> {
         let txids: Vec<Txid> = here.iter().map(|object| object.txids.max).collect();
         let mut starts = Vec::new();
-        for (remote, storage) in remotes.iter().zip(&self.options.replicas) {
-            let start = |remote| self.start_of(&txids, remote, &**storage);
-            starts.push(remote.as_ref().map(start).transpose()?);
+        for (remote, storage) in remotes.iter_mut().zip(&self.options.replicas) {
+            let start = |remote: &Remote| self.start_of(&txids, remote, &**storage);
+            starts.push(match remote.as_ref().map(start) {
+                Some(Err(Error::Storage(error))) => {
+                    self.tell_unread(&**storage, &error, "capturing goes on");
+                    *remote = None;
+                    None
+                }
+                start => start.transpose()?,
+            });
         }
         let start = match start::combine(&starts, txids.last().copied()) {
             // What it sent last may still come, under the names that we would give next.
@@ -258,12 +270,7 @@ impl Database {
             );
             return anchor(format!("the replica cannot be restored: {defect}"));
         }
-        if start::replica_differs(&self.local, storage, remote)? {
-            let reason =
-                "it holds another history than the local state: is a second program writing to it?";
-            return anchor(reason.to_string());
-        }
-        Ok(start)
+        start::objection(&self.local, storage, remote)?.map_or(Ok(start), anchor)
     }
 
     /// What is wrong with the local files that the replica lacks, or with the last one.

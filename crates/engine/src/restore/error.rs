@@ -277,13 +277,25 @@ impl Error {
                 storage::Error::Unreachable { .. }
                 | storage::Error::Throttled { .. }
                 | storage::Error::Corrupt { .. } => ErrorKind::Unreachable,
-                storage::Error::NotFound { .. } | storage::Error::Short { .. } => {
-                    ErrorKind::NotRestorable
-                }
+                storage::Error::NotFound { .. }
+                | storage::Error::Short { .. }
+                | storage::Error::Lost { .. } => ErrorKind::NotRestorable,
                 _ => ErrorKind::Other,
             },
             Error::Copy { .. } => ErrorKind::Other,
             Error::Cancelled => ErrorKind::Cancelled,
+        }
+    }
+
+    /// The full name of the file of the replica that is damaged, if that is what it is about.
+    pub(crate) fn damaged_object(&self) -> Option<&str> {
+        match self {
+            Error::Damaged { object, .. }
+            | Error::Misnamed { object, .. }
+            | Error::Storage(
+                storage::Error::Short { object, .. } | storage::Error::Lost { object, .. },
+            ) => Some(object),
+            _ => None,
         }
     }
 

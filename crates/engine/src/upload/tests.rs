@@ -213,6 +213,28 @@ impl Storage for Asking {
     }
 }
 
+#[test]
+fn what_can_be_listed_but_not_read_is_not_looked_at_all_the_time() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let Stage { uploader, shared } = Stage::new(folder.path(), u64::MAX);
+    let level = folder.path().join("replica/ltx/5");
+    std::fs::create_dir_all(level.parent().expect("a folder")).expect("a folder");
+    std::fs::write(&level, "no level").expect("write");
+    uploader.restart(None, Vec::new(), false, None);
+    assert!(matches!(uploader.run(), Next::At(at) if at > Instant::now()));
+    let starts_over = || shared.broken.load(Ordering::SeqCst);
+    assert!(!starts_over(), "whoever does could not read it either");
+    std::fs::remove_file(&level).expect("away with it");
+    while !starts_over() {
+        assert!(matches!(uploader.run(), Next::At(_) | Next::WhenWoken));
+        std::thread::yield_now();
+    }
+    // Should starting over come to the same, the next look is not at once.
+    uploader.pause();
+    uploader.restart(None, Vec::new(), false, None);
+    assert!(matches!(uploader.run(), Next::At(at) if at > Instant::now()));
+}
+
 /// One that has stored a file, and is asked again while it answers.
 fn asked_while_it_answers(folder: &Path, asks: bool) -> (Arc<Uploader>, Arc<Shared>, Arc<Asking>) {
     let inner = storage::FileStorage::new(folder.join("replica"));

@@ -26,12 +26,18 @@ pub(crate) struct Watched {
     pub(crate) lost: Mutex<Option<TxidRange>>,
 }
 
-/// An input/output error, as of a bad sector.
-struct Lost;
+/// An object on bad sectors.
+struct Bad(String);
 
-impl Read for Lost {
+impl Bad {
+    fn error(&self) -> Error {
+        Error::Lost { object: self.0.clone(), source: io::Error::from_raw_os_error(5) }
+    }
+}
+
+impl Read for Bad {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::Error::from_raw_os_error(5))
+        Err(io::Error::other(self.error()))
     }
 }
 
@@ -75,6 +81,10 @@ impl Storage for Watched {
         self.inner.url()
     }
 
+    fn name(&self, level: Level, txids: TxidRange) -> String {
+        self.inner.name(level, txids)
+    }
+
     fn list(&self, level: Level, from: Txid) -> Result<Vec<Object>> {
         self.lists.fetch_add(1, Ordering::Relaxed);
         drop(self.silent.lock().unwrap());
@@ -84,8 +94,7 @@ impl Storage for Watched {
     fn read_at(&self, level: Level, txids: TxidRange, offset: u64, buf: &mut [u8]) -> Result<()> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         if self.has_lost(level, txids) {
-            let object = self.inner.path(level, txids).display().to_string();
-            return Lost.read_exact(buf).map_err(|error| Error::from_io(object, error));
+            return Err(Bad(self.name(level, txids)).error());
         }
         self.inner.read_at(level, txids, offset, buf)
     }
@@ -93,7 +102,7 @@ impl Storage for Watched {
     fn open(&self, level: Level, txids: TxidRange, offset: u64) -> Result<Box<dyn Read + Send>> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         if self.has_lost(level, txids) {
-            return Ok(Box::new(Lost));
+            return Ok(Box::new(Bad(self.name(level, txids))));
         }
         self.inner.open(level, txids, offset)
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::directory;
+use crate::error::is_disk_failure;
 use crate::{Error, Object, Ownership, Result, TempFile, Upload, layout};
 
 /// Writes `<path>.tmp`; `commit` makes it durable and renames it to `<path>`.
@@ -63,8 +64,10 @@ impl FileUpload {
         match self.temp.rename_new(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let there = File::open(&self.path)?;
-                if ending(&there)? != ending(self.temp.file())? {
-                    return Err(error);
+                match ending(&there) {
+                    Ok(there) if there == ending(self.temp.file())? => {}
+                    Err(unread) if !is_disk_failure(&unread) => return Err(unread),
+                    _ => return Err(error),
                 }
                 self.temp.rename(&self.path)
             }
