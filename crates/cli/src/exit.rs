@@ -93,7 +93,7 @@ impl Exit {
             Error::Unreachable { .. } | Error::Throttled { .. } | Error::Corrupt { .. } => {
                 Exit::Unreachable
             }
-            Error::NotFound { .. } | Error::Short { .. } => Exit::Unrestorable,
+            Error::NotFound { .. } | Error::Short { .. } | Error::Lost { .. } => Exit::Unrestorable,
             Error::Unleased { .. } => Exit::Taken,
             Error::Unsupported { .. } => Exit::Usage,
             _ => Exit::Failed,

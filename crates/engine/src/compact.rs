@@ -36,9 +36,12 @@ impl Compaction<'_> {
         self.merge(|source| self.nearest(source))
     }
 
-    /// The same, of stored files alone.
-    pub(crate) fn run_apart(&self) -> Result<Object, Error> {
-        self.merge(|source| self.stored(source))
+    /// The same, but what is here is read through before it is used.
+    pub(crate) fn run_carefully(&self) -> Result<Object, Error> {
+        self.merge(|source| match self.is_sound_here(source) {
+            true => self.nearest(source),
+            false => self.stored(source),
+        })
     }
 
     fn merge(&self, input_of: impl Fn(&Object) -> Result<Input, Error>) -> Result<Object, Error> {
@@ -74,10 +77,7 @@ impl Compaction<'_> {
 
     /// The first source that is damaged wherever it is, and how.
     pub(crate) fn find_damaged(&self) -> Result<Option<(Object, Error)>, Error> {
-        for source in self.sources {
-            if self.local.verify((source.level, source.txids), |_, _| ()).is_ok() {
-                continue;
-            }
+        for source in self.sources.iter().filter(|source| !self.is_sound_here(source)) {
             match self.stored(source).and_then(|input| read_through(source, input)) {
                 Err(error) if error.is_content() => return Ok(Some((*source, error))),
                 read => read?,
@@ -88,12 +88,20 @@ impl Compaction<'_> {
 
     /// The file here, if it is the one that was stored; else the stored one.
     fn nearest(&self, source: &Object) -> Result<Input, Error> {
-        let path = self.local.path(source.level, source.txids);
-        let here = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        match here {
-            Ok((size, file)) if size == source.size => Ok(Box::new(file)),
-            _ => self.stored(source),
+        match self.here(source) {
+            Some(file) => Ok(Box::new(file)),
+            None => self.stored(source),
         }
+    }
+
+    fn here(&self, source: &Object) -> Option<File> {
+        let file = File::open(self.local.path(source.level, source.txids)).ok()?;
+        file.metadata().is_ok_and(|it| it.len() == source.size).then_some(file)
+    }
+
+    fn is_sound_here(&self, source: &Object) -> bool {
+        let name = (source.level, source.txids);
+        self.here(source).is_some() && self.local.verify(name, |_, _| ()).is_ok()
     }
 
     fn stored(&self, source: &Object) -> Result<Input, Error> {

@@ -64,11 +64,6 @@ impl Inventory {
         self.damaged.iter().filter(|it| it.level == level).map(|it| it.txids).collect()
     }
 
-    /// The object of which that is so.
-    pub(crate) fn find(&self, is_it: impl Fn(&Object) -> bool) -> Option<Object> {
-        self.levels.iter().flatten().map(|entry| entry.object).find(is_it)
-    }
-
     /// What is there, but as good as not.
     pub(crate) fn all_damaged(&self) -> &[Object] {
         &self.damaged

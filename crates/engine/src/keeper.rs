@@ -126,7 +126,7 @@ impl Keeper {
             Err(error) if is_perhaps_local(&error) => match self.local.first_damaged(sources) {
                 Some(error) => {
                     tracing::error!(%error, "the replica's own is used instead");
-                    compaction.run_apart()
+                    compaction.run_carefully()
                 }
                 None => Err(error),
             },

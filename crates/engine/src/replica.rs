@@ -75,13 +75,13 @@ impl Replica {
         }
     }
 
-    /// The same of the object with this full name. Whether there is one.
+    /// The same of the object with this full name. Whether there is one, or that was known.
     pub(crate) fn damaged_by_name(&self, name: &str) -> bool {
         let mut holdings = self.lock();
         let is_named = |it: &Object| self.storage.name(it.level, it.txids) == name;
-        let object = holdings.inventory.find(is_named);
+        let object = holdings.inventory.objects().copied().find(is_named);
         object.into_iter().for_each(|object| holdings.inventory.damaged(&object));
-        object.is_some()
+        object.is_some() || holdings.inventory.all_damaged().iter().any(is_named)
     }
 
     /// Notes that something is damaged which restores of the newest state need.
@@ -132,6 +132,6 @@ mod tests {
         let left = |inventory: &Inventory| inventory.newest_snapshot().map(|it| it.object);
         assert_eq!(replica.plan(left).0, Some(object(9, 1, 10)), "nothing is built on it");
         assert!(replica.plan(Inventory::is_borrowed).0, "nor is there one that may stand for it");
-        assert!(!replica.damaged_by_name(&name), "it is known");
+        assert!(replica.damaged_by_name(&name), "it is known");
     }
 }

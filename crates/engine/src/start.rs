@@ -29,6 +29,8 @@ pub(crate) struct Remote {
     /// The history of the whole image that restores of the latest state begin with: 0 if that does
     /// not say it.
     pub(crate) base: Option<u64>,
+    /// Its last object on level 0, if that was found damaged.
+    pub(crate) damaged: Option<Object>,
 }
 
 impl Remote {
@@ -45,7 +47,8 @@ impl Remote {
 
     /// What it holds, for a history that goes on there.
     pub(crate) fn inventory(&self, lineage: Option<u64>) -> Inventory {
-        let listed = Inventory::listed(&self.objects, Instant::now());
+        let mut listed = Inventory::listed(&self.objects, Instant::now());
+        self.damaged.iter().for_each(|object| listed.damaged(object));
         let is_other = lineage.zip(self.base).is_some_and(|(lineage, base)| lineage != base);
         if is_other { listed.borrowed() } else { listed }
     }
@@ -58,7 +61,7 @@ impl Remote {
             _ => None,
         };
         let base = lineage_of_base(&objects, storage)?;
-        Ok(Remote { last, objects, defect, base })
+        Ok(Remote { last, objects, defect, base, damaged: None })
     }
 }
 
@@ -158,23 +161,12 @@ fn unbroken_from(local: &[Txid], first: Txid) -> bool {
     wanted != first
 }
 
-/// Why the files here cannot continue a replica whose names say that they do: its newest one is
-/// damaged, or another, since two databases share the replica.
-pub(crate) fn objection(
+/// The same transaction with other content here and there: two databases share one replica.
+pub(crate) fn replica_differs(
     local: &Local,
     storage: &dyn Storage,
     remote: &Remote,
-) -> Result<Option<String>, Error> {
-    const OTHER: &str =
-        "it holds another history than the local state: is a second program writing to it?";
-    match differs(local, storage, remote) {
-        Ok(differs) => Ok(differs.then(|| OTHER.to_string())),
-        Err(error) if error.is_content() => Ok(Some(error.to_string())),
-        Err(error) => Err(error),
-    }
-}
-
-fn differs(local: &Local, storage: &dyn Storage, remote: &Remote) -> Result<bool, Error> {
+) -> Result<bool, Error> {
     let Some(object) = remote.newest() else { return Ok(false) };
     let TxidRange { min, max } = object.txids;
     let ending = if min == max { local.ending::<FILE_CHECKSUM>(max)? } else { None };

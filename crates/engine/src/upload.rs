@@ -22,6 +22,8 @@ use queue::{Queue, Standing};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// Between starts over for a replica that then cannot be read after all.
+const MAX_START_BACKOFF: Duration = Duration::from_secs(5 * 60);
 /// Uploads after which the local copies of all before them are removed, and others have their turn.
 const DROP_EVERY: u32 = 16;
 /// Most files that become one object.
@@ -75,8 +77,8 @@ impl Uploader {
     /// Forgets the queue, until [`Uploader::restart`].
     pub(crate) fn pause(&self) {
         let mut queue = self.lock();
-        let (epoch, looks) = (queue.epoch + 1, queue.looks);
-        *queue = Queue { epoch, looks, ..Queue::default() };
+        let (epoch, starts) = (queue.epoch + 1, queue.starts);
+        *queue = Queue { epoch, starts, ..Queue::default() };
         self.local.need(self.replica.index, None);
     }
 
@@ -99,8 +101,8 @@ impl Uploader {
             Some(_) => Standing::Open,
         };
         let (epoch, pending) = (queue.epoch + 1, pending.into());
-        let looks = queue.looks.filter(|_| standing == Standing::Blind);
-        *queue = Queue { pending, uploaded, stored, epoch, standing, looks, ..Queue::default() };
+        let starts = queue.starts.filter(|_| standing == Standing::Blind);
+        *queue = Queue { pending, uploaded, stored, epoch, standing, starts, ..Queue::default() };
         drop(queue);
         self.replica.begin(remote.map(|it| it.inventory(lineage)).unwrap_or_default());
         let index = self.replica.index;
@@ -155,25 +157,25 @@ impl Uploader {
     /// over from what it holds.
     fn look(&self) -> Option<Next> {
         {
-            let mut queue = self.lock();
+            let queue = self.lock();
             if queue.standing != Standing::Blind {
                 return None;
             }
-            // What can be seen from here may still not do for whoever starts over.
-            let (count, now) = (queue.looks.map_or(0, |(count, _)| count), Instant::now());
-            let due = queue.looks.map(|(count, last)| last + backoff(count));
-            if let Some(due) = due.filter(|due| *due > now) {
+            // What can be seen from here does not always do for whoever starts over.
+            let due = queue.starts.map(|(count, last)| last + backoff(count, MAX_START_BACKOFF));
+            if let Some(due) = due.filter(|due| *due > Instant::now()) {
                 return Some(Next::At(due));
             }
-            queue.looks = Some((count + 1, now));
         }
-        match Remote::read(&*self.replica.storage) {
-            Ok(_) => {
-                self.shared.start_over();
-                Some(Next::WhenWoken)
-            }
-            Err(error) => Some(self.failed(&error)),
+        if let Err(error) = Remote::read(&*self.replica.storage) {
+            return Some(self.failed(&error));
         }
+        let mut queue = self.lock();
+        let count = queue.starts.map_or(0, |(count, _)| count);
+        queue.starts = Some((count + 1, Instant::now()));
+        drop(queue);
+        self.shared.start_over();
+        Some(Next::WhenWoken)
     }
 
     /// Adds files to the end of the queue.
@@ -282,7 +284,7 @@ impl Uploader {
     fn failed(&self, error: &storage::Error) -> Next {
         let mut queue = self.lock();
         queue.failures += 1;
-        let wait = backoff(queue.failures).mul_f64(0.5 + fastrand::f64() / 2.0);
+        let wait = backoff(queue.failures, MAX_BACKOFF).mul_f64(0.5 + fastrand::f64() / 2.0);
         drop(queue);
         let replica = self.replica.storage.url();
         tracing::error!(replica, %error, retry_in = ?wait, "upload failed");
@@ -471,8 +473,8 @@ impl Uploader {
     }
 }
 
-fn backoff(failures: u32) -> Duration {
-    FIRST_BACKOFF.saturating_mul(1 << failures.min(12)).min(MAX_BACKOFF)
+fn backoff(failures: u32, most: Duration) -> Duration {
+    FIRST_BACKOFF.saturating_mul(1 << failures.min(12)).min(most)
 }
 
 impl Job for Uploader {

@@ -210,15 +210,12 @@ impl Database {
         let txids: Vec<Txid> = here.iter().map(|object| object.txids.max).collect();
         let mut starts = Vec::new();
         for (remote, storage) in remotes.iter_mut().zip(&self.options.replicas) {
-            let start = |remote: &Remote| self.start_of(&txids, remote, &**storage);
-            starts.push(match remote.as_ref().map(start) {
-                Some(Err(Error::Storage(error))) => {
-                    self.tell_unread(&**storage, &error, "capturing goes on");
-                    *remote = None;
-                    None
-                }
-                start => start.transpose()?,
-            });
+            let start = |remote: &mut Remote| self.start_of(&txids, remote, &**storage);
+            let start = remote.as_mut().map(start).transpose()?.flatten();
+            if start.is_none() {
+                *remote = None;
+            }
+            starts.push(start);
         }
         let start = match start::combine(&starts, txids.last().copied()) {
             // What it sent last may still come, under the names that we would give next.
@@ -245,20 +242,20 @@ impl Database {
     }
 
     /// Where the history of one replica goes on: as the names say, unless the files behind them say
-    /// otherwise.
+    /// otherwise. `None` if it does not answer any more.
     fn start_of(
         &self,
         txids: &[Txid],
-        remote: &Remote,
+        remote: &mut Remote,
         storage: &dyn Storage,
-    ) -> Result<Start, Error> {
+    ) -> Result<Option<Start>, Error> {
         let start = start::decide(txids, remote.last);
         if !matches!(start, Start::Continue(_)) {
-            return Ok(start);
+            return Ok(Some(start));
         }
         let damage = self.damaged(txids, remote)?;
-        let Some(after) = remote.last.or(txids.last().copied()) else { return Ok(start) };
-        let anchor = |reason| Ok(Start::Anchor { after, reason });
+        let Some(after) = remote.last.or(txids.last().copied()) else { return Ok(Some(start)) };
+        let anchor = |reason| Ok(Some(Start::Anchor { after, reason }));
         if let Some(damage) = damage {
             return anchor(damage);
         }
@@ -270,7 +267,24 @@ impl Database {
             );
             return anchor(format!("the replica cannot be restored: {defect}"));
         }
-        start::objection(&self.local, storage, remote)?.map_or(Ok(start), anchor)
+        match start::replica_differs(&self.local, storage, remote) {
+            Ok(false) => Ok(Some(start)),
+            Ok(true) => {
+                let reason = "it holds another history than the local state: is a second program writing to it?";
+                anchor(reason.to_string())
+            }
+            // Nothing is built on it: a snapshot gets restores past it.
+            Err(error) if error.is_content() => {
+                tracing::error!(replica = storage.url(), %error, "the replica's newest file is damaged");
+                remote.damaged = remote.newest().copied();
+                Ok(Some(start))
+            }
+            Err(Error::Storage(error)) => {
+                self.tell_unread(storage, &error, "capturing goes on");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// What is wrong with the local files that the replica lacks, or with the last one.

@@ -45,8 +45,9 @@ pub(super) struct Queue {
     pub(super) sound: Option<((Level, TxidRange), Instant)>,
     /// When the last upload to a metered storage began.
     pub(super) last: Option<Instant>,
-    /// While nobody could look at the replica: how often that was tried, and when last.
-    pub(super) looks: Option<(u32, Instant)>,
+    /// While nobody could look at the replica: how often everything was started over since it seemed
+    /// that one could, and when last.
+    pub(super) starts: Option<(u32, Instant)>,
     /// The last transaction of those that were given up: only a snapshot that holds it bridges them.
     pub(super) given_up: Option<Txid>,
     /// Counts the times that the queue was started over.

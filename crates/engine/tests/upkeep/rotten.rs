@@ -225,15 +225,55 @@ fn a_snapshot_that_a_verification_finds_damaged_is_made_again() {
 #[test]
 fn a_start_gets_past_what_the_disk_of_a_replica_has_lost() {
     let it = Replicated::new(&[], None);
-    let lost = it.commit();
+    it.commit();
+    let captured = it.stage.stage_files(&it.replicator, 3);
     let Replicated { stage, replicator } = it;
-    replicator.stop(Instant::now() + PATIENCE, &false.into()).unwrap();
+    replicator.stop(Instant::now(), &true.into()).unwrap_err();
     drop(replicator);
-    *stage.storage.lost.lock().unwrap() = Some(lost);
+    let newest = stage.storage.list(Level::L0, Txid::FIRST).unwrap().last().unwrap().txids;
+    *stage.storage.lost.lock().unwrap() = Some(newest);
+    stage.storage.refuses_puts.store(false, Ordering::Relaxed);
     let replicator = stage.replicate_untouched();
     let it = Replicated { stage, replicator };
     it.commit();
+    until("a snapshot", || it.level(9).last().is_some_and(|it| it.txids.max >= newest.max));
     it.stage.expect_restored();
-    let whole = it.level(0).into_iter().chain(it.level(9)).filter(|it| it.txids.min == Txid::FIRST);
-    assert!(whole.count() >= 2, "restores begin after it now");
+    // What waited is there under the names that it had.
+    for txid in captured + 1..=captured + 3 {
+        let staged = TxidRange::single(Txid::new(txid).unwrap());
+        assert!(it.level(0).iter().any(|it| it.txids.holds(staged)), "{staged}");
+    }
+}
+
+/// What is rotten on one side is read from the other.
+#[test]
+fn files_that_rot_here_and_files_that_rot_there_are_compacted_together() {
+    let it = Replicated::compacted();
+    let [here, there] = [it.commit(), it.commit()];
+    rot(&it.local().path(Level::L0, here));
+    rot(&it.stored().path(Level::L0, there));
+    it.await_compaction();
+    assert!(
+        [here, there].iter().all(|harmed| it.level(1).iter().any(|it| it.txids.holds(*harmed)))
+    );
+    assert_eq!(it.rotten(), 0);
+}
+
+#[test]
+fn what_is_cut_in_the_replica_is_left_behind_though_it_is_whole_here() {
+    let it = Replicated::compacted();
+    let harmed = it.commit();
+    it.commit();
+    let Replicated { stage, replicator } = it;
+    replicator.stop(Instant::now() + PATIENCE, &false.into()).unwrap();
+    drop(replicator);
+    cut(&stage.storage.inner.path(Level::L0, harmed));
+    let storage = Arc::clone(&stage.storage) as Arc<dyn Storage>;
+    let mut options = DatabaseOptions::new(&stage.db, vec![storage]);
+    options.history.levels = vec![SECOND / 20];
+    let replicator = Replicator::start(vec![options]).unwrap();
+    let it = Replicated { stage, replicator };
+    it.await_compaction();
+    assert_eq!(it.rotten(), 1);
+    it.stage.expect_restored();
 }

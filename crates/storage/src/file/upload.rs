@@ -63,8 +63,7 @@ impl FileUpload {
         }
         match self.temp.rename_new(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let there = File::open(&self.path)?;
-                match ending(&there) {
+                match File::open(&self.path).and_then(|there| ending(&there)) {
                     Ok(there) if there == ending(self.temp.file())? => {}
                     Err(unread) if !is_disk_failure(&unread) => return Err(unread),
                     _ => return Err(error),

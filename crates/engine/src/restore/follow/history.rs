@@ -72,7 +72,7 @@ pub(super) fn tag_at(storage: &dyn Storage, txid: Txid) -> Option<Tag> {
 pub(super) fn tag(storage: &dyn Storage, file: &Object) -> Result<Option<Tag>, Error> {
     let mut header = [0; Header::SIZE];
     match storage.read_at(file.level, file.txids, 0, &mut header) {
-        Err(storage::Error::Short { .. }) => return Ok(None),
+        Err(error) if error.is_damage() => return Ok(None),
         read => read?,
     }
     Ok(Header::decode(&header).ok().and_then(|header| header.tag()))
