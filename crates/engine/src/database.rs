@@ -3,6 +3,7 @@
 mod attach;
 mod check;
 mod compare;
+mod decide;
 mod left;
 mod rest;
 

@@ -46,7 +46,8 @@ impl Inventory {
 
     /// From now on, only a new snapshot is what restores may build on.
     pub(crate) fn borrow(&mut self) {
-        self.borrowed = Level::all().filter_map(|level| self.last(level)).max();
+        let last = Level::all().filter_map(|level| self.last(level)).max();
+        self.borrowed = self.borrowed.max(last);
     }
 
     /// A damaged object is as good as none, and a snapshot has to get restores past it.
@@ -191,6 +192,13 @@ pub(crate) mod tests {
         assert!(inventory.is_borrowed());
         inventory.add(object(9, 1, 11), Instant::now());
         assert!(inventory.is_borrowed(), "restores of the newest state may build on it");
+    }
+
+    #[test]
+    fn where_all_is_damaged_and_of_another_history_a_snapshot_is_due() {
+        let mut inventory = Inventory::listed(&objects(&[(0, 1, 1)]), Instant::now());
+        inventory.damaged(&object(0, 1, 1));
+        assert!(inventory.borrowed().is_borrowed());
     }
 
     #[test]

@@ -39,9 +39,14 @@ impl Replica {
         Replica { index, storage, top, holdings: Mutex::default(), upkeep, snapshots }
     }
 
-    /// Starts over from what a listing of all levels showed.
-    pub(crate) fn begin(&self, inventory: Inventory) {
+    /// Starts over from what a listing of all levels showed. What is damaged is so still.
+    pub(crate) fn begin(&self, mut inventory: Inventory) {
         let mut holdings = self.lock();
+        for damaged in holdings.inventory.all_damaged() {
+            if inventory.objects().any(|object| object == damaged) {
+                inventory.damaged(damaged);
+            }
+        }
         *holdings = Holdings { inventory, epoch: holdings.epoch + 1 };
     }
 
@@ -57,6 +62,11 @@ impl Replica {
         if holdings.epoch == epoch {
             holdings.inventory.add(object, Instant::now());
         }
+    }
+
+    /// Notes that a damaged object was stored again.
+    pub(crate) fn mended(&self, object: Object) {
+        self.lock().inventory.add(object, Instant::now());
     }
 
     /// Notes that objects are gone.
@@ -133,5 +143,13 @@ mod tests {
         assert_eq!(replica.plan(left).0, Some(object(9, 1, 10)), "nothing is built on it");
         assert!(replica.plan(Inventory::is_borrowed).0, "nor is there one that may stand for it");
         assert!(replica.damaged_by_name(&name), "it is known");
+        // Also after another look, until it is mended.
+        replica.begin(Inventory::listed(&listed, Instant::now()));
+        assert_eq!(replica.plan(left).0, Some(object(9, 1, 10)));
+        assert!(replica.plan(Inventory::is_borrowed).0);
+        replica.mended(snapshot);
+        replica.begin(Inventory::listed(&listed, Instant::now()));
+        assert_eq!(replica.plan(left).0, Some(snapshot));
+        assert!(!replica.plan(Inventory::is_borrowed).0);
     }
 }

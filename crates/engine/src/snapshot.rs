@@ -23,11 +23,11 @@ const LOG_MIN: u64 = 64 << 20;
 /// When the next snapshot is due; never, if the newest one holds everything. What another program
 /// made proves nothing, so the first one after it does not wait.
 pub(crate) fn due(inventory: &Inventory, interval: Duration, now: Moment) -> Option<Instant> {
-    let last = Level::all().filter_map(|level| inventory.last(level)).max()?;
-    let Some(newest) = inventory.newest_snapshot() else { return Some(now.instant) };
     if inventory.is_borrowed() {
         return Some(now.instant);
     }
+    let last = Level::all().filter_map(|level| inventory.last(level)).max()?;
+    let Some(newest) = inventory.newest_snapshot() else { return Some(now.instant) };
     if newest.object.txids.max >= last {
         return None;
     }

@@ -137,8 +137,10 @@ pub(crate) fn combine(starts: &[Option<Start>], here: Option<Txid>) -> Start {
             Start::Continue(here)
         }
         (_, Some((after, reason))) => {
-            // Behind the end of every replica, also of those that could have gone on.
-            let after = here.filter(|_| known().any(continues)).max(Some(after)).unwrap_or(after);
+            // Behind the end of every replica, also of those that could have gone on, or may.
+            let unseen = || starts.iter().any(Option::is_none);
+            let here = here.filter(|_| known().any(continues) || unseen());
+            let after = here.max(Some(after)).unwrap_or(after);
             Start::Anchor { after, reason: reason.clone() }
         }
         (_, None) => Start::Fresh,
@@ -161,24 +163,56 @@ fn unbroken_from(local: &[Txid], first: Txid) -> bool {
     wanted != first
 }
 
-/// The same transaction with other content here and there: two databases share one replica.
-pub(crate) fn replica_differs(
+/// The newest captured file of a replica that the files here seem to continue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Newest {
+    /// It is of the same history.
+    Same,
+    /// The same transaction has other content here and there: two databases share one replica.
+    Other,
+    /// Nobody can tell, for this damage.
+    Damaged(Object, String),
+}
+
+/// Compares what the newest captured file of a replica says with what is here.
+pub(crate) fn newest(
     local: &Local,
     storage: &dyn Storage,
     remote: &Remote,
-) -> Result<bool, Error> {
-    let Some(object) = remote.newest() else { return Ok(false) };
+) -> Result<Newest, Error> {
+    let Some(object) = remote.newest() else { return Ok(Newest::Same) };
+    match differs(local, storage, object) {
+        Ok(false) => Ok(Newest::Same),
+        Ok(true) => Ok(Newest::Other),
+        Err(error) if error.is_content() => Ok(Newest::Damaged(*object, error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether restores of a replica begin with a whole image of the history that is here.
+pub(crate) fn is_ours(local: &Local, remote: &Remote) -> Result<bool, Error> {
+    let tag = local.newest_header()?.and_then(|header| header.tag());
+    Ok(tag.is_some_and(|tag| remote.base == Some(tag.lineage)))
+}
+
+fn differs(local: &Local, storage: &dyn Storage, object: &Object) -> Result<bool, Error> {
     let TxidRange { min, max } = object.txids;
     let ending = if min == max { local.ending::<FILE_CHECKSUM>(max)? } else { None };
     let Some((size, here)) = ending else {
         return tag_differs(local, storage, object.txids);
     };
-    if size != object.size {
-        return Ok(true);
-    }
+    let end = size.saturating_sub(FILE_CHECKSUM as u64);
     let mut there = [0u8; FILE_CHECKSUM];
-    storage.read_at(Level::L0, object.txids, size - FILE_CHECKSUM as u64, &mut there)?;
-    Ok(here != there)
+    if size == object.size {
+        storage.read_at(Level::L0, object.txids, end, &mut there)?;
+        return Ok(here != there);
+    }
+    // Of one that is cut off, what is left may say that it is ours.
+    let is_cut = object.size < size && !tag_differs(local, storage, object.txids)?;
+    if is_cut && local.header(max)?.is_some_and(|header| header.tag().is_some()) {
+        storage.read_at(Level::L0, object.txids, end, &mut there)?;
+    }
+    Ok(true)
 }
 
 /// The same file is not on both sides: the tags must name the same history, and at the same
@@ -335,6 +369,9 @@ mod tests {
         assert_eq!(combined(&[on, anchor(12)]), anchor(12).unwrap());
         assert_eq!(combined(&[anchor(3), anchor(7)]), anchor(7).unwrap());
         assert_eq!(combined(&[Some(Start::Fresh), anchor(7)]), anchor(7).unwrap());
+        // The other one may hold all that is here, under the names that would be given again.
+        let silent = combined(&[anchor(7), None]);
+        assert!(matches!(silent, Start::Anchor { after, .. } if after == txid(9)), "{silent:?}");
         assert_eq!(combined(&[Some(Start::Fresh), None]), Start::Fresh);
     }
 

@@ -171,10 +171,11 @@ impl Uploader {
             return Some(self.failed(&error));
         }
         let mut queue = self.lock();
-        let count = queue.starts.map_or(0, |(count, _)| count);
-        queue.starts = Some((count + 1, Instant::now()));
-        drop(queue);
-        self.shared.start_over();
+        if queue.standing == Standing::Blind {
+            let count = queue.starts.map_or(0, |(count, _)| count);
+            queue.starts = Some((count + 1, Instant::now()));
+            self.shared.start_over();
+        }
         Some(Next::WhenWoken)
     }
 
@@ -459,11 +460,7 @@ impl Uploader {
 
     /// Removes the local files that nobody needs any more.
     pub(crate) fn sweep(&self) {
-        let uploaded = {
-            let queue = self.lock();
-            queue.uploaded.filter(|_| queue.standing == Standing::Open)
-        };
-        if let Some(uploaded) = uploaded {
+        if let Some(uploaded) = self.lock().complete_until() {
             self.local.need(self.replica.index, Some(self.replica.needs(uploaded)));
         }
         let captured = [Level::L0, Level::SNAPSHOT];

@@ -5,9 +5,9 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use ltx::{Level, Txid, TxidRange};
+use ltx::{Level, Txid};
 use sqlite::{Imprint, Live, LiveOptions};
-use storage::{Object, Storage};
+use storage::Object;
 
 use super::{Attached, Database, discontinuity};
 use crate::Error;
@@ -18,14 +18,12 @@ use crate::leaving::Leaving;
 use crate::position::Advance;
 use crate::seats::Seat;
 use crate::shared::Moment;
-use crate::start::{self, Last, Remote, Start};
+use crate::start::{Last, Remote, Start};
 use crate::status::DatabaseState;
 use crate::upload::Pending;
 
 /// Bytes of a database from which its image takes a while, so that only one is made at a time.
 const LARGE_IMAGE: u64 = 64 << 20;
-
-type Decided = (Vec<Option<Remote>>, Start, Vec<bool>);
 
 impl Database {
     /// A whole image of the database, or what differs from the last known state.
@@ -155,152 +153,6 @@ impl Database {
             }
         }
         Ok(())
-    }
-
-    /// What each replica holds, where the history goes on, and which replicas cannot follow it. A
-    /// replica that does not answer holds nobody else up.
-    fn look_and_decide(&self, here: &[Object]) -> Result<Decided, Error> {
-        let decide = || {
-            let mut remotes = self.look(here.is_empty())?;
-            let (start, holes) = self.start(here, &mut remotes)?;
-            Ok((remotes, start, holes))
-        };
-        match self.shared.capture.get() {
-            Some(bell) => bell.outside(decide).ok_or(Error::Turn)?,
-            None => decide(),
-        }
-    }
-
-    /// What each replica holds, as far as it answers. Without local state somebody must.
-    fn look(&self, fresh: bool) -> Result<Vec<Option<Remote>>, Error> {
-        let mut remotes = Vec::new();
-        let mut failure = None;
-        for storage in &self.options.replicas {
-            remotes.push(match Remote::read(&**storage) {
-                Ok(remote) => Some(remote),
-                Err(error) => {
-                    let then = match fresh {
-                        true => "nothing is captured before it can be: there is no local state",
-                        false => "capturing goes on",
-                    };
-                    self.tell_unread(&**storage, &error, then);
-                    failure = Some(error);
-                    None
-                }
-            });
-        }
-        match failure {
-            Some(error) if fresh && remotes.iter().all(Option::is_none) => Err(error.into()),
-            _ => Ok(remotes),
-        }
-    }
-
-    fn tell_unread(&self, storage: &dyn Storage, error: &storage::Error, then: &str) {
-        let (db, replica) = (self.options.path.display(), storage.url());
-        tracing::error!(%db, replica, %error, then, "the replica cannot be read");
-    }
-
-    /// Where the history goes on, and which replicas cannot follow it from what is here. One that
-    /// does not answer any more is as one that did not.
-    fn start(
-        &self,
-        here: &[Object],
-        remotes: &mut [Option<Remote>],
-    ) -> Result<(Start, Vec<bool>), Error> {
-        let txids: Vec<Txid> = here.iter().map(|object| object.txids.max).collect();
-        let mut starts = Vec::new();
-        for (remote, storage) in remotes.iter_mut().zip(&self.options.replicas) {
-            let start = |remote: &mut Remote| self.start_of(&txids, remote, &**storage);
-            let start = remote.as_mut().map(start).transpose()?.flatten();
-            if start.is_none() {
-                *remote = None;
-            }
-            starts.push(start);
-        }
-        let start = match start::combine(&starts, txids.last().copied()) {
-            // What it sent last may still come, under the names that we would give next.
-            Start::Continue(here)
-                if self.options.replicas.iter().any(|it| it.has_other_writer()) =>
-            {
-                let last = remotes.iter().flatten().filter_map(|remote| remote.last).max();
-                let reason = "another wrote to a replica since we did".to_owned();
-                Start::Anchor { after: last.max(Some(here)).unwrap_or(here), reason }
-            }
-            start => start,
-        };
-        let holes = starts.iter().map(|it| start::is_hole(&start, it.as_ref())).collect();
-        for (reason, storage) in starts.iter().zip(&self.options.replicas) {
-            if let (Start::Continue(_), Some(Start::Anchor { reason, .. })) = (&start, reason) {
-                tracing::warn!(
-                    replica = storage.url(),
-                    reason,
-                    "this replica goes on with a snapshot"
-                );
-            }
-        }
-        Ok((start, holes))
-    }
-
-    /// Where the history of one replica goes on: as the names say, unless the files behind them say
-    /// otherwise. `None` if it does not answer any more.
-    fn start_of(
-        &self,
-        txids: &[Txid],
-        remote: &mut Remote,
-        storage: &dyn Storage,
-    ) -> Result<Option<Start>, Error> {
-        let start = start::decide(txids, remote.last);
-        if !matches!(start, Start::Continue(_)) {
-            return Ok(Some(start));
-        }
-        let damage = self.damaged(txids, remote)?;
-        let Some(after) = remote.last.or(txids.last().copied()) else { return Ok(Some(start)) };
-        let anchor = |reason| Ok(Some(Start::Anchor { after, reason }));
-        if let Some(damage) = damage {
-            return anchor(damage);
-        }
-        if let Some(defect) = &remote.defect {
-            tracing::error!(
-                replica = storage.url(),
-                defect,
-                "the replica has a hole; it is healed"
-            );
-            return anchor(format!("the replica cannot be restored: {defect}"));
-        }
-        match start::replica_differs(&self.local, storage, remote) {
-            Ok(false) => Ok(Some(start)),
-            Ok(true) => {
-                let reason = "it holds another history than the local state: is a second program writing to it?";
-                anchor(reason.to_string())
-            }
-            // Nothing is built on it: a snapshot gets restores past it.
-            Err(error) if error.is_content() => {
-                tracing::error!(replica = storage.url(), %error, "the replica's newest file is damaged");
-                remote.damaged = remote.newest().copied();
-                Ok(Some(start))
-            }
-            Err(Error::Storage(error)) => {
-                self.tell_unread(storage, &error, "capturing goes on");
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What is wrong with the local files that the replica lacks, or with the last one.
-    fn damaged(&self, here: &[Txid], remote: &Remote) -> Result<Option<String>, Error> {
-        let lacking = here.iter().filter(|txid| Some(**txid) > remote.last);
-        let captured = lacking.chain(here.last()).map(|it| (Level::L0, TxidRange::single(*it)));
-        let snapshots = self.local.snapshots()?;
-        let snapshots = snapshots.iter().map(|object| (object.level, object.txids));
-        for name in captured.chain(snapshots) {
-            match self.local.verify(name, |_, _| ()) {
-                Ok(_) => {}
-                Err(error @ Error::Damaged { .. }) => return Ok(Some(error.to_string())),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
     }
 
     fn restart_uploads(

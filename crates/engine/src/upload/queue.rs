@@ -55,6 +55,18 @@ pub(super) struct Queue {
     pub(super) standing: Standing,
 }
 
+impl Queue {
+    /// The transaction up to which nothing waits, once that is known. A snapshot may be ahead of it.
+    pub(super) fn complete_until(&self) -> Option<Txid> {
+        let uploaded = self.uploaded.filter(|_| self.standing == Standing::Open)?;
+        let captured = self.pending.iter().filter(|it| it.level == Level::L0);
+        match captured.map(|it| it.txids.min).min() {
+            Some(first) => Some(first.previous()?.min(uploaded)),
+            None => Some(uploaded),
+        }
+    }
+}
+
 /// What the queue may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Standing {

@@ -214,6 +214,22 @@ impl Storage for Asking {
 }
 
 #[test]
+fn what_waits_stays_though_a_snapshot_is_past_it() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let stage = Stage::new(folder.path(), u64::MAX);
+    let pending: Vec<Pending> = (3..=5).map(|txid| pending_file(txid, None)).collect();
+    pending.iter().for_each(|file| stage.stage(file));
+    let objects = crate::inventory::tests::objects(&[(0, 1, 1), (0, 2, 2), (9, 1, 5)]);
+    let remote = Remote { last: Txid::new(5), objects, ..Remote::default() };
+    stage.uploader.restart(Some(&remote), pending.clone(), false, None);
+    std::fs::write(folder.path().join("replica"), "no directory").expect("write");
+    stage.uploader.run();
+    for Pending { level, txids, .. } in pending {
+        assert!(stage.uploader.local.path(level, txids).exists(), "{txids}");
+    }
+}
+
+#[test]
 fn what_can_be_listed_but_not_read_is_not_looked_at_all_the_time() {
     let folder = tempfile::tempdir().expect("a directory");
     let Stage { uploader, shared } = Stage::new(folder.path(), u64::MAX);

@@ -11,6 +11,7 @@ use engine::{DatabaseOptions, Replicator, Validation};
 use ltx::{Level, Txid, TxidRange};
 use storage::{FileStorage, Object, Storage};
 
+use crate::watched::Watched;
 use crate::{PATIENCE, Stage, until};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -222,27 +223,62 @@ fn a_snapshot_that_a_verification_finds_damaged_is_made_again() {
     it.stage.expect_restored();
 }
 
-#[test]
-fn a_start_gets_past_what_the_disk_of_a_replica_has_lost() {
+/// A replica whose newest file came to harm while nobody ran, and files that wait for it.
+fn restarted(harm: fn(&Stage, TxidRange)) -> (Replicated, TxidRange) {
     let it = Replicated::new(&[], None);
-    it.commit();
+    until("a snapshot and a file", || it.commit().min > Txid::FIRST && it.level(9).len() == 1);
     let captured = it.stage.stage_files(&it.replicator, 3);
-    let Replicated { stage, replicator } = it;
+    let Replicated { mut stage, replicator } = it;
     replicator.stop(Instant::now(), &true.into()).unwrap_err();
     drop(replicator);
+    // A request that was under way is refused by the former one.
+    stage.storage = Arc::new(Watched::new(stage.db.with_file_name("replica")));
     let newest = stage.storage.list(Level::L0, Txid::FIRST).unwrap().last().unwrap().txids;
-    *stage.storage.lost.lock().unwrap() = Some(newest);
-    stage.storage.refuses_puts.store(false, Ordering::Relaxed);
+    harm(&stage, newest);
     let replicator = stage.replicate_untouched();
     let it = Replicated { stage, replicator };
     it.commit();
-    until("a snapshot", || it.level(9).last().is_some_and(|it| it.txids.max >= newest.max));
-    it.stage.expect_restored();
     // What waited is there under the names that it had.
     for txid in captured + 1..=captured + 3 {
         let staged = TxidRange::single(Txid::new(txid).unwrap());
         assert!(it.level(0).iter().any(|it| it.txids.holds(staged)), "{staged}");
     }
+    (it, newest)
+}
+
+fn lose_newest(stage: &Stage, newest: TxidRange) {
+    *stage.storage.lost.lock().unwrap() = Some(newest);
+}
+
+#[test]
+fn a_start_stores_again_what_the_disk_of_a_replica_has_lost() {
+    let (it, newest) = restarted(lose_newest);
+    assert_eq!(*it.stage.storage.lost.lock().unwrap(), None, "{newest} is readable");
+    assert_eq!(it.level(9).len(), 1, "nothing is missing");
+    it.stage.expect_restored();
+}
+
+#[test]
+fn a_start_stores_again_what_is_cut_in_the_replica() {
+    let (it, newest) = restarted(|stage, newest| {
+        cut(&stage.storage.inner.path(Level::L0, newest));
+    });
+    let local = it.local().path(Level::L0, newest);
+    let stored = fs::metadata(it.stored().path(Level::L0, newest)).unwrap().len();
+    assert!(fs::metadata(local).map_or(true, |it| it.len() == stored));
+    assert_eq!(it.level(9).len(), 1, "nothing is missing");
+    it.stage.expect_restored();
+}
+
+#[test]
+fn a_start_gets_past_what_is_lost_there_and_rotten_here() {
+    let (it, newest) = restarted(|stage, newest| {
+        lose_newest(stage, newest);
+        let local = FileStorage::new(stage.db.with_file_name(".app.db-litestream"));
+        rot(&local.path(Level::L0, newest));
+    });
+    until("a snapshot", || it.level(9).last().is_some_and(|it| it.txids.max >= newest.max));
+    it.stage.expect_restored();
 }
 
 /// What is rotten on one side is read from the other.

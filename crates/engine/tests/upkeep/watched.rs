@@ -114,6 +114,9 @@ impl Storage for Watched {
         created: Timestamp,
     ) -> Result<Box<dyn Upload>> {
         self.count_put(level);
+        if self.has_lost(level, txids) {
+            *self.lost.lock().unwrap() = None;
+        }
         self.inner.create(level, txids, created)
     }
 
