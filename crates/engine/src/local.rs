@@ -8,7 +8,6 @@ mod reset;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -274,20 +273,20 @@ impl Local {
         }
     }
 
-    /// Size and last bytes of a captured file, if it is here.
+    /// Size and last bytes of a captured file, if it is here and has them.
     pub(crate) fn ending<const N: usize>(
         &self,
         txid: Txid,
     ) -> Result<Option<(u64, [u8; N])>, Error> {
-        let path = self.captured(txid);
-        let read = |file: File| {
-            let (size, mut end) = (file.metadata()?.len(), [0u8; N]);
-            file.read_exact_at(&mut end, size.saturating_sub(N as u64))?;
-            Ok(Some((size, end)))
+        let (path, mut end) = (self.captured(txid), [0u8; N]);
+        let size = match fs::metadata(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            metadata => metadata.map_err(|e| Error::local(&path, e))?.len(),
         };
-        match File::open(&path).and_then(read) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            result => result.map_err(|e| Error::local(&path, e)),
+        let from = size.saturating_sub(N as u64);
+        match self.files.read_at(Level::L0, TxidRange::single(txid), from, &mut end) {
+            Err(error) if error.is_not_found() || error.is_damage() => Ok(None),
+            result => Ok(result.map(|()| Some((size, end)))?),
         }
     }
 

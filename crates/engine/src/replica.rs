@@ -43,7 +43,8 @@ impl Replica {
     pub(crate) fn begin(&self, mut inventory: Inventory) {
         let mut holdings = self.lock();
         for damaged in holdings.inventory.all_damaged() {
-            if inventory.objects().any(|object| object == damaged) {
+            let it = (damaged.level, damaged.txids, damaged.size);
+            if inventory.objects().any(|object| (object.level, object.txids, object.size) == it) {
                 inventory.damaged(damaged);
             }
         }

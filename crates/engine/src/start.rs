@@ -24,8 +24,6 @@ pub(crate) struct Remote {
     pub(crate) last: Option<Txid>,
     /// All its objects.
     pub(crate) objects: Vec<Object>,
-    /// Why its latest state cannot be restored, if it cannot.
-    pub(crate) defect: Option<String>,
     /// The history of the whole image that restores of the latest state begin with: 0 if that does
     /// not say it.
     pub(crate) base: Option<u64>,
@@ -56,12 +54,14 @@ impl Remote {
     pub(crate) fn read(storage: &dyn Storage) -> Result<Remote, storage::Error> {
         let objects = storage.list_all()?;
         let last = objects.iter().map(|object| object.txids.max).max();
-        let defect = match restore::plan(&objects, Target::Latest) {
-            Err(error) if last.is_some() => Some(error.to_string()),
-            _ => None,
-        };
         let base = lineage_of_base(&objects, storage)?;
-        Ok(Remote { last, objects, defect, base, damaged: None })
+        Ok(Remote { last, objects, base, damaged: None })
+    }
+
+    /// Why its latest state cannot be restored, if it cannot.
+    pub(crate) fn defect(&self) -> Option<String> {
+        self.last?;
+        restore::plan(&self.objects, Target::Latest).err().map(|error| error.to_string())
     }
 }
 
@@ -208,8 +208,8 @@ fn differs(local: &Local, storage: &dyn Storage, object: &Object) -> Result<bool
         return Ok(here != there);
     }
     // Of one that is cut off, what is left may say that it is ours.
-    let is_cut = object.size < size && !tag_differs(local, storage, object.txids)?;
-    if is_cut && local.header(max)?.is_some_and(|header| header.tag().is_some()) {
+    let tag = tag_there(storage, object.txids)?;
+    if tag.is_some() && tag == local.header(max)?.and_then(|header| header.tag()) {
         storage.read_at(Level::L0, object.txids, end, &mut there)?;
     }
     Ok(true)
@@ -218,14 +218,18 @@ fn differs(local: &Local, storage: &dyn Storage, object: &Object) -> Result<bool
 /// The same file is not on both sides: the tags must name the same history, and at the same
 /// transaction the same state.
 fn tag_differs(local: &Local, storage: &dyn Storage, txids: TxidRange) -> Result<bool, Error> {
-    let mut header = [0u8; Header::SIZE];
-    storage.read_at(Level::L0, txids, 0, &mut header)?;
-    let there = Header::decode(&header).ok().and_then(|header| header.tag());
+    let there = tag_there(storage, txids)?;
     if let Some(here) = local.header(txids.max)?.and_then(|header| header.tag()) {
         return Ok(there.is_some_and(|there| there != here));
     }
     let here = local.newest_header()?.and_then(|header| header.tag());
     Ok(there.zip(here).is_some_and(|(there, here)| there.lineage != here.lineage))
+}
+
+fn tag_there(storage: &dyn Storage, txids: TxidRange) -> Result<Option<Tag>, Error> {
+    let mut header = [0u8; Header::SIZE];
+    storage.read_at(Level::L0, txids, 0, &mut header)?;
+    Ok(Header::decode(&header).ok().and_then(|header| header.tag()))
 }
 
 /// The last captured file, read whole and found sound.
@@ -314,72 +318,4 @@ impl Last {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn txids(numbers: impl IntoIterator<Item = u64>) -> Vec<Txid> {
-        numbers.into_iter().map(|n| Txid::new(n).unwrap()).collect()
-    }
-
-    fn decided(local: &[u64], remote: u64) -> Start {
-        decide(&txids(local.iter().copied()), Txid::new(remote))
-    }
-
-    #[test]
-    fn a_snapshot_that_was_cut_off_keeps_nobody_from_going_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let storage = storage::FileStorage::new(folder.path());
-        std::fs::create_dir_all(folder.path().join("ltx/9")).unwrap();
-        let name = "ltx/9/0000000000000001-0000000000000005.ltx";
-        std::fs::write(folder.path().join(name), b"LTX1").unwrap();
-        let remote = Remote::read(&storage).unwrap();
-        assert_eq!(remote.base, Some(0));
-        assert!(remote.inventory(Some(7)).is_borrowed(), "one of ours is due at once");
-    }
-
-    #[test]
-    fn begins_where_both_sides_agree() {
-        let at = |n| Start::Continue(Txid::new(n).unwrap());
-        assert_eq!(decided(&[], 0), Start::Fresh);
-        assert_eq!(decided(&[9], 9), at(9));
-        assert_eq!(decided(&[8, 9, 10], 8), at(10));
-        assert_eq!(decided(&[1, 2], 0), at(2));
-    }
-
-    #[test]
-    fn a_replica_that_cannot_be_continued_is_anchored_behind_its_end() {
-        for (local, remote) in [(&[][..], 5), (&[3], 5), (&[8, 9], 5), (&[6, 8], 5)] {
-            match decided(local, remote) {
-                Start::Anchor { after, .. } => assert_eq!(after.get(), remote),
-                other => panic!("{other:?} for {local:?} and {remote}"),
-            }
-        }
-    }
-
-    #[test]
-    fn replicas_share_one_history() {
-        let txid = |n| Txid::new(n).unwrap();
-        let anchor = |n| Some(Start::Anchor { after: txid(n), reason: n.to_string() });
-        let on = Some(Start::Continue(txid(9)));
-        let combined = |starts: &[Option<Start>]| combine(starts, Some(txid(9)));
-        assert_eq!(combined(&[on.clone(), None]), Start::Continue(txid(9)));
-        assert_eq!(combined(&[None, None]), Start::Continue(txid(9)));
-        assert_eq!(combined(&[on.clone(), anchor(7)]), Start::Continue(txid(9)));
-        assert_eq!(combined(&[on.clone(), Some(Start::Fresh)]), Start::Continue(txid(9)));
-        assert_eq!(combined(&[on, anchor(12)]), anchor(12).unwrap());
-        assert_eq!(combined(&[anchor(3), anchor(7)]), anchor(7).unwrap());
-        assert_eq!(combined(&[Some(Start::Fresh), anchor(7)]), anchor(7).unwrap());
-        // The other one may hold all that is here, under the names that would be given again.
-        let silent = combined(&[anchor(7), None]);
-        assert!(matches!(silent, Start::Anchor { after, .. } if after == txid(9)), "{silent:?}");
-        assert_eq!(combined(&[Some(Start::Fresh), None]), Start::Fresh);
-    }
-
-    #[test]
-    fn a_replica_that_looks_emptied_gets_names_that_it_never_held() {
-        match decided(&[8, 9], 0) {
-            Start::Anchor { after, .. } => assert_eq!(after.get(), 9),
-            other => panic!("{other:?}"),
-        }
-    }
-}
+mod tests;

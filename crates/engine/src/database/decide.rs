@@ -117,43 +117,46 @@ impl Database {
         if let Some(damage) = damage {
             return anchor(damage);
         }
-        if let Some(defect) = &remote.defect {
-            tracing::error!(
-                replica = storage.url(),
-                defect,
-                "the replica has a hole; it is healed"
-            );
-            return anchor(format!("the replica cannot be restored: {defect}"));
-        }
-        match start::newest(&self.local, storage, remote) {
-            Ok(Newest::Same) => Ok(Some(start)),
+        let is_ours = !storage.has_other_writer() && start::is_ours(&self.local, remote)?;
+        let compared = match start::newest(&self.local, storage, remote) {
+            Ok(Newest::Same) => Ok(()),
             Ok(Newest::Other) => {
                 let reason = "it holds another history than the local state: is a second program \
                               writing to it?";
-                anchor(reason.to_string())
+                return anchor(reason.to_string());
             }
-            Ok(Newest::Damaged(object, damage)) if start::is_ours(&self.local, remote)? => {
+            Ok(Newest::Damaged(object, damage)) if is_ours => {
                 tracing::error!(replica = storage.url(), damage, "its newest file is damaged");
-                self.store_again(&object, remote, replica);
-                Ok(Some(start))
+                self.store_again(&object, remote, replica)
             }
             Ok(Newest::Damaged(_, damage)) => {
                 let after = txids.last().copied().max(Some(after)).unwrap_or(after);
-                Ok(Some(Start::Anchor { after, reason: damage }))
-            }
-            Err(Error::Storage(error)) => {
-                self.tell_unread(storage, &error, "capturing goes on");
-                Ok(None)
+                return Ok(Some(Start::Anchor { after, reason: damage }));
             }
             Err(error) => Err(error),
+        };
+        match compared {
+            Err(Error::Storage(error)) => {
+                self.tell_unread(storage, &error, "capturing goes on");
+                return Ok(None);
+            }
+            compared => compared?,
         }
+        let Some(defect) = remote.defect() else { return Ok(Some(start)) };
+        tracing::error!(replica = storage.url(), defect, "the replica has a hole; it is healed");
+        anchor(format!("the replica cannot be restored: {defect}"))
     }
 
     /// Puts the file here in the place of a damaged one of the replica. Where that cannot be, a
     /// snapshot has to get restores past it.
-    fn store_again(&self, object: &Object, remote: &mut Remote, replica: &Replica) {
+    fn store_again(
+        &self,
+        object: &Object,
+        remote: &mut Remote,
+        replica: &Replica,
+    ) -> Result<(), Error> {
         let storage = &*replica.storage;
-        let Object { level, txids, created, .. } = *object;
+        let Object { level, txids, .. } = *object;
         let store = || {
             let header = self.local.verify((level, txids), |_, _| ())?;
             if header.txids != txids {
@@ -161,7 +164,7 @@ impl Database {
             }
             let path = self.local.path(level, txids);
             let mut file = File::open(&path).map_err(|error| Error::local(&path, error))?;
-            let mut upload = storage.create(level, txids, created)?;
+            let mut upload = storage.create(level, txids, header.timestamp)?;
             let copied = io::copy(&mut file, &mut upload);
             copied.map_err(|error| storage::Error::from_io(storage.name(level, txids), error))?;
             Ok(upload.commit()?)
@@ -172,11 +175,17 @@ impl Database {
                 let same = |it: &&mut Object| (it.level, it.txids) == (level, txids);
                 remote.objects.iter_mut().filter(same).for_each(|it| *it = stored);
                 replica.mended(stored);
+                Ok(())
+            }
+            // Later it may well succeed.
+            Err(Error::Storage(error)) if !matches!(error, storage::Error::Denied { .. }) => {
+                Err(error.into())
             }
             Err(error) => {
                 let then = "a snapshot gets restores past it";
                 tracing::error!(replica = storage.url(), %error, then, "it cannot be stored again");
                 remote.damaged = Some(*object);
+                Ok(())
             }
         }
     }
