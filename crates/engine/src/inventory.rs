@@ -60,6 +60,11 @@ impl Inventory {
         self.damaged.push(*object);
     }
 
+    /// Of a replica that nobody can look at, what is damaged is all that is known.
+    pub(crate) fn unseen(&self) -> Inventory {
+        Inventory { damaged: self.damaged.clone(), ..Inventory::default() }
+    }
+
     /// What is damaged on a level.
     pub(crate) fn damaged_at(&self, level: Level) -> Vec<TxidRange> {
         self.damaged.iter().filter(|it| it.level == level).map(|it| it.txids).collect()

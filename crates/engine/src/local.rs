@@ -286,7 +286,8 @@ impl Local {
         let from = size.saturating_sub(N as u64);
         match self.files.read_at(Level::L0, TxidRange::single(txid), from, &mut end) {
             Err(error) if error.is_not_found() || error.is_damage() => Ok(None),
-            result => Ok(result.map(|()| Some((size, end)))?),
+            Err(error) => Err(Error::local(&path, io::Error::other(error))),
+            Ok(()) => Ok(Some((size, end))),
         }
     }
 

@@ -43,12 +43,18 @@ impl Replica {
     pub(crate) fn begin(&self, mut inventory: Inventory) {
         let mut holdings = self.lock();
         for damaged in holdings.inventory.all_damaged() {
-            let it = (damaged.level, damaged.txids, damaged.size);
-            if inventory.objects().any(|object| (object.level, object.txids, object.size) == it) {
-                inventory.damaged(damaged);
-            }
+            let what = |it: &Object| (it.level, it.txids, it.size);
+            let listed = inventory.objects().find(|it| what(it) == what(damaged)).copied();
+            listed.iter().for_each(|it| inventory.damaged(it));
         }
         *holdings = Holdings { inventory, epoch: holdings.epoch + 1 };
+    }
+
+    /// Starts over from nothing: nobody could look at it.
+    pub(crate) fn unseen(&self) {
+        let mut holdings = self.lock();
+        let (epoch, inventory) = (holdings.epoch + 1, holdings.inventory.unseen());
+        *holdings = Holdings { inventory, epoch };
     }
 
     /// Decides something from what it holds; the number says how long that is true.
@@ -145,6 +151,7 @@ mod tests {
         assert!(replica.plan(Inventory::is_borrowed).0, "nor is there one that may stand for it");
         assert!(replica.damaged_by_name(&name), "it is known");
         // Also after another look, until it is mended.
+        replica.unseen();
         replica.begin(Inventory::listed(&listed, Instant::now()));
         assert_eq!(replica.plan(left).0, Some(object(9, 1, 10)));
         assert!(replica.plan(Inventory::is_borrowed).0);

@@ -204,15 +204,30 @@ fn differs(local: &Local, storage: &dyn Storage, object: &Object) -> Result<bool
     let end = size.saturating_sub(FILE_CHECKSUM as u64);
     let mut there = [0u8; FILE_CHECKSUM];
     if size == object.size {
-        storage.read_at(Level::L0, object.txids, end, &mut there)?;
-        return Ok(here != there);
+        match storage.read_at(Level::L0, object.txids, end, &mut there) {
+            Err(error) if error.is_damage() => {}
+            read => read?,
+        }
+        if here == there {
+            return Ok(false);
+        }
     }
-    // Of one that is cut off, what is left may say that it is ours.
+    // What is left of the damaged one may say that both are ours.
     let tag = tag_there(storage, object.txids)?;
+    if is_rotten(local, object) {
+        let newest = local.newest_header()?.and_then(|header| header.tag());
+        let lineage = |tag: Option<Tag>| tag.map(|tag| tag.lineage);
+        let is_ours = tag.is_some() && lineage(tag) == lineage(newest);
+        return Ok(!is_ours || tag_differs(local, storage, object.txids)?);
+    }
     if tag.is_some() && tag == local.header(max)?.and_then(|header| header.tag()) {
         storage.read_at(Level::L0, object.txids, end, &mut there)?;
     }
     Ok(true)
+}
+
+fn is_rotten(local: &Local, object: &Object) -> bool {
+    matches!(local.verify((object.level, object.txids), |_, _| ()), Err(Error::Damaged { .. }))
 }
 
 /// The same file is not on both sides: the tags must name the same history, and at the same

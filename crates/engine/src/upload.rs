@@ -104,7 +104,10 @@ impl Uploader {
         let starts = queue.starts.filter(|_| standing == Standing::Blind);
         *queue = Queue { pending, uploaded, stored, epoch, standing, starts, ..Queue::default() };
         drop(queue);
-        self.replica.begin(remote.map(|it| it.inventory(lineage)).unwrap_or_default());
+        match remote {
+            Some(remote) => self.replica.begin(remote.inventory(lineage)),
+            None => self.replica.unseen(),
+        }
         let index = self.replica.index;
         match uploaded {
             Some(txid) => self.shared.replicated(index, txid, oldest),

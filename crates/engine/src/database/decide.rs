@@ -177,10 +177,7 @@ impl Database {
                 replica.mended(stored);
                 Ok(())
             }
-            // Later it may well succeed.
-            Err(Error::Storage(error)) if !matches!(error, storage::Error::Denied { .. }) => {
-                Err(error.into())
-            }
+            Err(Error::Storage(error)) if error.is_passing() => Err(error.into()),
             Err(error) => {
                 let then = "a snapshot gets restores past it";
                 tracing::error!(replica = storage.url(), %error, then, "it cannot be stored again");

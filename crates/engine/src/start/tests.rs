@@ -62,8 +62,11 @@ fn only_what_is_left_of_our_own_file_is_damage() {
         assert_eq!(compared(other, &ours), Newest::Other);
         assert_eq!(compared(&other[..other.len() - 1], &ours), Newest::Other);
     }
-    // A local file that is cut is found elsewhere.
-    assert_eq!(compared(&ours, &ours[..5]), Newest::Same);
+    // If it is ours that is cut, its tag has the say.
+    assert_eq!(compared(&ours, &ours[..ours.len() - 1]), Newest::Same);
+    for other in &foreign {
+        assert_eq!(compared(other, &ours[..ours.len() - 1]), Newest::Other);
+    }
     // Nor is it damage if nobody knows what ours is.
     assert_eq!(compared(&foreign[2][..120], &foreign[2]), Newest::Other);
 }
