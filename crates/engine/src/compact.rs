@@ -78,7 +78,7 @@ impl Compaction<'_> {
     /// The first source that is damaged wherever it is, and how.
     pub(crate) fn find_damaged(&self) -> Result<Option<(Object, Error)>, Error> {
         for source in self.sources.iter().filter(|source| !self.is_sound_here(source)) {
-            match self.stored(source).and_then(|input| read_through(source, input)) {
+            match read_through(source, self.storage) {
                 Err(error) if error.is_content() => return Ok(Some((*source, error))),
                 read => read?,
             }
@@ -114,8 +114,9 @@ pub(crate) fn is_perhaps_local(error: &Error) -> bool {
     !matches!(error, Error::Storage(error) if !error.is_disk_failure())
 }
 
-fn read_through(source: &Object, input: Input) -> Result<(), Error> {
-    let mut input = open(source, input)?;
+/// Reads a stored file to its end, and checks it.
+pub(crate) fn read_through(source: &Object, storage: &dyn Storage) -> Result<(), Error> {
+    let mut input = open(source, storage.open(source.level, source.txids, 0)?)?;
     let mut page = vec![0; input.header().page_size.bytes()];
     while input.next_page(&mut page).map_err(|error| damaged(source, error))?.is_some() {}
     input.finish().map(|_| ()).map_err(|error| damaged(source, error))

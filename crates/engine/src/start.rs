@@ -8,6 +8,7 @@ use sqlite::{Live, Tip, WalChecksum};
 use storage::{Object, Storage};
 
 use crate::Error;
+use crate::compact::read_through;
 use crate::inventory::Inventory;
 use crate::local::Local;
 use crate::position::{Advance, Position};
@@ -199,31 +200,48 @@ fn differs(local: &Local, storage: &dyn Storage, object: &Object) -> Result<bool
     let TxidRange { min, max } = object.txids;
     let ending = if min == max { local.ending::<FILE_CHECKSUM>(max)? } else { None };
     let Some((size, here)) = ending else {
-        return tag_differs(local, storage, object.txids);
+        return match is_rotten(local, object) {
+            true => differs_from_rotten(local, storage, object),
+            false => tag_differs(local, storage, object.txids),
+        };
     };
     let end = size.saturating_sub(FILE_CHECKSUM as u64);
     let mut there = [0u8; FILE_CHECKSUM];
-    if size == object.size {
+    let mut is_damaged = object.size < size;
+    if object.size == size {
         match storage.read_at(Level::L0, object.txids, end, &mut there) {
-            Err(error) if error.is_damage() => {}
+            Ok(()) if here == there => return Ok(false),
+            Err(error) if error.is_damage() => is_damaged = true,
             read => read?,
         }
-        if here == there {
-            return Ok(false);
-        }
     }
-    // What is left of the damaged one may say that both are ours.
-    let tag = tag_there(storage, object.txids)?;
     if is_rotten(local, object) {
-        let newest = local.newest_header()?.and_then(|header| header.tag());
-        let lineage = |tag: Option<Tag>| tag.map(|tag| tag.lineage);
-        let is_ours = tag.is_some() && lineage(tag) == lineage(newest);
-        return Ok(!is_ours || tag_differs(local, storage, object.txids)?);
+        return differs_from_rotten(local, storage, object);
     }
-    if tag.is_some() && tag == local.header(max)?.and_then(|header| header.tag()) {
+    // What is left of a damaged one may say that it is ours.
+    if is_damaged
+        && let Some(tag) = tag_there(storage, object.txids)?
+        && local.header(max)?.and_then(|header| header.tag()) == Some(tag)
+    {
         storage.read_at(Level::L0, object.txids, end, &mut there)?;
     }
     Ok(true)
+}
+
+/// The local file is damaged: the other one is ours only if its tag says so.
+fn differs_from_rotten(
+    local: &Local,
+    storage: &dyn Storage,
+    object: &Object,
+) -> Result<bool, Error> {
+    let lineage = |tag: Option<Tag>| tag.map(|tag| tag.lineage);
+    let there = lineage(tag_there(storage, object.txids)?);
+    let here = lineage(local.newest_header()?.and_then(|header| header.tag()));
+    if there.is_none() || there != here || tag_differs(local, storage, object.txids)? {
+        return Ok(true);
+    }
+    read_through(object, storage)?;
+    Ok(false)
 }
 
 fn is_rotten(local: &Local, object: &Object) -> bool {

@@ -60,6 +60,7 @@ fn only_what_is_left_of_our_own_file_is_damage() {
     let foreign = [captured(Some(8), 1), captured(Some(7), 2), captured(None, 1)];
     for other in &foreign {
         assert_eq!(compared(other, &ours), Newest::Other);
+        assert_eq!(compared(&[&other[..], b"more"].concat(), &ours), Newest::Other);
         assert_eq!(compared(&other[..other.len() - 1], &ours), Newest::Other);
     }
     // If it is ours that is cut, its tag has the say.
@@ -67,6 +68,11 @@ fn only_what_is_left_of_our_own_file_is_damage() {
     for other in &foreign {
         assert_eq!(compared(other, &ours[..ours.len() - 1]), Newest::Other);
     }
+    // Where both have come to harm, that there is not overlooked.
+    let mut rotten = ours.clone();
+    rotten[120] ^= 1;
+    assert!(matches!(compared(&ours[..ours.len() - 1], &rotten), Newest::Damaged(..)));
+    assert_eq!(compared(&foreign[2], &ours[..5]), Newest::Other);
     // Nor is it damage if nobody knows what ours is.
     assert_eq!(compared(&foreign[2][..120], &foreign[2]), Newest::Other);
 }
