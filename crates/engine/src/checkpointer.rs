@@ -81,6 +81,19 @@ pub(crate) enum Pace {
     Fast,
 }
 
+impl Pace {
+    /// How fast they came between two moments.
+    pub(crate) fn between(before: &Tip, now: &Tip, elapsed: Duration) -> Pace {
+        // Of a WAL that has started anew since, what is in it now.
+        let known = if before.salts == now.salts { before.frame } else { 0 };
+        let frames = now.frame.abs_diff(known);
+        match u128::from(frames) >= u128::from(FAST_GROWTH) * elapsed.as_millis().max(1) {
+            true => Pace::Fast,
+            false => Pace::Slow,
+        }
+    }
+}
+
 /// Why a WAL is not copied back whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
@@ -153,20 +166,22 @@ impl Checkpointer {
         live: &mut Live,
         history: &mut History,
         local: &Local,
-        pace: Pace,
+        mut pace: Pace,
     ) -> Result<(), Error> {
         self.last = Instant::now();
         let mut left = Left::Commits;
-        if pace == Pace::Slow {
-            for _ in 0..ROUNDS {
-                rotate(live, history, local)?;
-                left = self.copy_back(live, history, local)?;
-                if left != Left::Commits {
-                    break;
-                }
+        for _ in 0..ROUNDS {
+            if left != Left::Commits || pace == Pace::Fast {
+                break;
             }
+            let (began, before) = (Instant::now(), live.tip()?);
+            rotate(live, history, local)?;
+            left = self.copy_back(live, history, local)?;
+            // A disk that was busy for a moment makes a fast writer look slow.
+            pace = Pace::between(&before, &live.tip()?, began.elapsed());
         }
-        if left == Left::Commits {
+        // The reader that was met may be the writer itself, at its last commit.
+        if left == Left::Commits || (left == Left::Readers && pace == Pace::Fast) {
             left = self.stopping_writers(live, history, local)?;
         }
         if left == Left::Nothing {
@@ -293,17 +308,25 @@ mod tests {
 
     use super::*;
 
+    fn tip(salt: u32, frame: u32) -> Tip {
+        Tip { salts: Salts(salt, salt), frame, checksum: WalChecksum(1, 1), pages: 9, change: 1 }
+    }
+
+    #[test]
+    fn a_wal_that_starts_anew_makes_no_writer_look_slow() {
+        let ms = Duration::from_millis;
+        let pace = |before, now, elapsed| Pace::between(&before, &now, ms(elapsed));
+        assert_eq!(pace(tip(1, 1000), tip(1, 1080), 10), Pace::Fast);
+        assert_eq!(pace(tip(1, 1000), tip(1, 1079), 10), Pace::Slow);
+        assert_eq!(pace(tip(1, 1000), tip(2, 1000), 10), Pace::Fast);
+        assert_eq!(pace(tip(1, 1000), tip(2, 10), 10), Pace::Slow);
+    }
+
     #[test]
     fn what_is_urgent_waits_for_nothing_that_is_not() {
         let (now, size) = (Instant::now(), PageSize::new(4096).unwrap());
         let mut checkpointer = Checkpointer::new(1000, None, now);
-        let tip = |frame| Tip {
-            salts: Salts(1, 1),
-            frame,
-            checksum: WalChecksum(1, 1),
-            pages: 9,
-            change: 1,
-        };
+        let tip = |frame| tip(1, frame);
         let large = (HARD_LIMIT / 4096) as u32;
         assert_eq!(checkpointer.urgency(size, &tip(999), now), Urgency::None);
         assert_eq!(checkpointer.urgency(size, &tip(1000), now), Urgency::Soft);

@@ -18,7 +18,7 @@ use sqlite::{Imprint, Live, Placement, Tip};
 
 use crate::Error;
 use crate::capture::History;
-use crate::checkpointer::{self, Checkpointer, FAST_GROWTH, Pace, Urgency};
+use crate::checkpointer::{self, Checkpointer, Pace, Urgency};
 use crate::leaving::Leaving;
 use crate::local::Local;
 use crate::options::DatabaseOptions;
@@ -391,7 +391,7 @@ impl Database {
             again = again.min(attached.next_sync);
         }
         let quiet = *tip == attached.last_tip;
-        attached.pace = pace(&attached.last_tip, tip, now - attached.last_look);
+        attached.pace = Pace::between(&attached.last_tip, tip, now - attached.last_look);
         attached.leaving.note(attached.pace);
         attached.last_look = now;
         attached.last_tip = *tip;
@@ -470,13 +470,5 @@ impl Job for Database {
                 Next::At(Instant::now() + wait)
             }
         }
-    }
-}
-
-fn pace(before: &Tip, now: &Tip, elapsed: Duration) -> Pace {
-    let frames = now.frame.abs_diff(before.frame);
-    match u128::from(frames) >= u128::from(FAST_GROWTH) * elapsed.as_millis().max(1) {
-        true => Pace::Fast,
-        false => Pace::Slow,
     }
 }
