@@ -166,22 +166,25 @@ impl Checkpointer {
         live: &mut Live,
         history: &mut History,
         local: &Local,
-        mut pace: Pace,
+        pace: Pace,
     ) -> Result<(), Error> {
         self.last = Instant::now();
         let mut left = Left::Commits;
-        for _ in 0..ROUNDS {
-            if left != Left::Commits || pace == Pace::Fast {
-                break;
+        if pace == Pace::Slow {
+            for _ in 0..ROUNDS {
+                let (began, before) = (Instant::now(), live.tip()?);
+                rotate(live, history, local)?;
+                left = self.copy_back(live, history, local)?;
+                if left == Left::Readers && met_writer(live, &before, began.elapsed())? {
+                    left = Left::Commits;
+                    break;
+                }
+                if left != Left::Commits {
+                    break;
+                }
             }
-            let (began, before) = (Instant::now(), live.tip()?);
-            rotate(live, history, local)?;
-            left = self.copy_back(live, history, local)?;
-            // A disk that was busy for a moment makes a fast writer look slow.
-            pace = Pace::between(&before, &live.tip()?, began.elapsed());
         }
-        // The reader that was met may be the writer itself, at its last commit.
-        if left == Left::Commits || (left == Left::Readers && pace == Pace::Fast) {
+        if left == Left::Commits {
             left = self.stopping_writers(live, history, local)?;
         }
         if left == Left::Nothing {
@@ -268,6 +271,14 @@ impl Checkpointer {
         self.parked = Some(history.position);
         Ok(Left::Nothing)
     }
+}
+
+/// Whether the reader that a checkpoint met is the writer itself, at a commit that came meanwhile: a
+/// disk that was busy for a moment makes a fast one look slow.
+fn met_writer(live: &Live, before: &Tip, elapsed: Duration) -> Result<bool, Error> {
+    let tip = live.tip()?;
+    let is_late = tip.salts == before.salts && live.backfilled()? >= before.frame;
+    Ok(is_late && Pace::between(before, &tip, elapsed) == Pace::Fast)
 }
 
 fn is_urgent(live: &Live, tip: &Tip) -> bool {

@@ -224,6 +224,7 @@ fn differs(local: &Local, storage: &dyn Storage, object: &Object) -> Result<bool
         && local.header(max)?.and_then(|header| header.tag()) == Some(tag)
     {
         storage.read_at(Level::L0, object.txids, end, &mut there)?;
+        return Ok(here != there);
     }
     Ok(true)
 }
