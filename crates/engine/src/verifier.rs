@@ -78,10 +78,10 @@ impl Verifier {
     /// What restores cannot read, a new snapshot gets them past, unless the database itself is
     /// corrupt. What is missing is looked for.
     fn mend(&self, error: &restore::Error) {
+        if error.damaged_object().is_some_and(|it| self.replica.damaged_by_name(it)) {
+            return self.replica.wake_keepers();
+        }
         match error {
-            error if error.damaged_object().is_some_and(|it| self.replica.damaged_by_name(it)) => {
-                self.replica.wake_keepers();
-            }
             restore::Error::Damaged { .. }
             | restore::Error::Misnamed { .. }
             | restore::Error::MissingPages { .. }

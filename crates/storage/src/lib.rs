@@ -46,6 +46,6 @@ pub use object::{Key, Object};
 pub use options::{Environment, Options};
 pub use owner::Ownership;
 pub use remote::{DURATION_BOUNDS, Operation, Tally, Usage};
-pub use storage::{Storage, Upload};
+pub use storage::{Storage, Upload, copy_file};
 pub use temp::TempFile;
 pub use url::Url;

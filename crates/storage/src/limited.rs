@@ -1,6 +1,5 @@
 //! A storage that is asked no faster than somebody wants to pay for.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ltx::{Level, Timestamp, Txid, TxidRange};
 
-use crate::{Condition, Error, Key, Object, Result, Storage, Upload, Usage, Version};
+use crate::{Condition, Error, Key, Object, Result, Storage, Upload, Usage, Version, copy_file};
 
 /// After a pause, so much may go out at once.
 const BURST: Duration = Duration::from_secs(1);
@@ -156,10 +155,8 @@ impl Storage for Limited {
             .len();
         if self.limits.is_long(size) {
             // Piece by piece, so that others have their turns in between.
-            let mut upload = self.create_new(level, txids, created)?;
-            let copied = File::open(source).and_then(|mut file| io::copy(&mut file, &mut upload));
-            copied.map_err(|error| Error::not_copied(source, &self.name(level, txids), error))?;
-            return upload.commit();
+            let create = || self.create_new(level, txids, created);
+            return copy_file(source, &self.name(level, txids), create);
         }
         self.limits.request();
         self.limits.upload(size);

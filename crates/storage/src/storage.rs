@@ -72,12 +72,8 @@ pub trait Storage: Send + Sync + fmt::Debug {
         created: Timestamp,
         source: &Path,
     ) -> Result<Object> {
-        let name = || source.display().to_string();
-        let mut file = File::open(source).map_err(|error| Error::from_io(name(), error))?;
-        let mut upload = self.create_new(level, txids, created)?;
-        let copied = io::copy(&mut file, &mut upload);
-        copied.map_err(|error| Error::not_copied(source, &self.name(level, txids), error))?;
-        upload.commit()
+        let create = || self.create_new(level, txids, created);
+        copy_file(source, &self.name(level, txids), create)
     }
 
     /// Whether each request has its price, so that many small objects are better stored as one.
@@ -157,6 +153,20 @@ pub trait Storage: Send + Sync + fmt::Debug {
 
 fn no_conditions(url: String) -> Error {
     Error::Unsupported { url, reason: "this storage has no conditional writes".into() }
+}
+
+/// Stores a copy of a local file as the object `name` that is created then.
+pub fn copy_file(
+    source: &Path,
+    name: &str,
+    create: impl FnOnce() -> Result<Box<dyn Upload>>,
+) -> Result<Object> {
+    let file = File::open(source);
+    let mut file = file.map_err(|error| Error::from_io(source.display().to_string(), error))?;
+    let mut upload = create()?;
+    let copied = io::copy(&mut file, &mut upload);
+    copied.map_err(|error| Error::not_copied(source, name, error))?;
+    upload.commit()
 }
 
 /// An object being written. Dropped without [`Upload::commit`], it leaves nothing behind.

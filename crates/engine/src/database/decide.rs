@@ -1,8 +1,5 @@
 //! Where the history of a database goes on: each replica is looked at, and all agree.
 
-use std::fs::File;
-use std::io;
-
 use ltx::{Level, Txid, TxidRange};
 use storage::{Object, Storage};
 
@@ -162,12 +159,9 @@ impl Database {
             if header.txids != txids {
                 return Err(Error::Misnamed { object: object.to_string(), found: header.txids });
             }
-            let path = self.local.path(level, txids);
-            let mut file = File::open(&path).map_err(|error| Error::local(&path, error))?;
-            let mut upload = storage.create(level, txids, header.timestamp)?;
-            let copied = io::copy(&mut file, &mut upload);
-            copied.map_err(|error| storage::Error::from_io(storage.name(level, txids), error))?;
-            Ok(upload.commit()?)
+            let (path, name) = (self.local.path(level, txids), storage.name(level, txids));
+            let create = || storage.create(level, txids, header.timestamp);
+            Ok(storage::copy_file(&path, &name, create)?)
         };
         match store() {
             Ok(stored) => {
